@@ -1,0 +1,1 @@
+"""GitOps for machine-learning models."""
