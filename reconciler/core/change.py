@@ -1,0 +1,215 @@
+"""Changes and plans: what will be done, why, and what it does to those who use the service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from reconciler.core.contents import Revision
+from reconciler.core.problems import Problem
+from reconciler.core.resources import Completeness, Desired, Mark, Observed, ResourceId
+from reconciler.core.values import MISSING, digest, to_json
+
+PLAN_VERSION = 1
+
+
+class Action(StrEnum):
+    """What is done to a resource."""
+
+    NOOP = "no-op"
+    CREATE = "create"
+    UPDATE = "update"
+    REPLACE = "replace"
+    DELETE = "delete"
+    ADOPT = "adopt"
+    FORGET = "forget"
+
+    @property
+    def glyph(self) -> str:
+        """The sign in front of it in a plan."""
+        return {"no-op": "=", "create": "+", "update": "~", "replace": "±", "delete": "-", "adopt": "»", "forget": "«"}[
+            self.value
+        ]
+
+
+class Step(StrEnum):
+    """One driver call of a change (`test` is the engine's own). A change without staging is the one step `apply`."""
+
+    APPLY = "apply"
+    STAGE = "stage"
+    TEST = "test"
+    PROMOTE = "promote"
+    DISCARD = "discard"
+
+
+class Disruption(StrEnum):
+    """What a change does to those who use the resource, least first."""
+
+    NONE = "none"
+    RESTART = "restart"
+    REPLACE = "replace"
+    DATA_LOSS = "data loss"
+
+
+class Cause(StrEnum):
+    """Whether a field differs because Git changed (pending) or because the target did (drift)."""
+
+    PENDING = "pending"
+    DRIFT = "drift"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One field: `before` and `after` are values or `MISSING`; secrets compare by fingerprint and print masked."""
+
+    pointer: str
+    before: Any
+    after: Any
+    cause: Cause = Cause.PENDING
+
+    def to_json(self) -> dict[str, Any]:
+        """For digests and JSON output; an absent side has no key."""
+        data: dict[str, Any] = {"pointer": self.pointer, "cause": self.cause.value}
+        if self.before is not MISSING:
+            data["before"] = to_json(self.before)
+        if self.after is not MISSING:
+            data["after"] = to_json(self.after)
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is done to one resource, and all that doing it needs.
+
+    Args:
+        reason: Why, in words ("models/diabetes.pkl changed", "deleted outside of Git").
+        fields: What differs; empty for create, delete and no-op.
+        desired: What Git wants; None for delete and forget.
+        observed: What was seen; its `version` is the precondition of the write.
+        mark: What the resource is to carry afterwards.
+        depends_on: Ids whose changes come first.
+        steps: The calls it takes, in order; `step` is the one a driver is asked for.
+        drift_only: Git did not change; reality did.
+    """
+
+    id: ResourceId
+    action: Action
+    reason: str = ""
+    service: str = ""
+    fields: tuple[FieldChange, ...] = ()
+    desired: Desired | None = None
+    observed: Observed | None = None
+    mark: Mark | None = None
+    disruption: Disruption = Disruption.NONE
+    depends_on: tuple[ResourceId, ...] = ()
+    steps: tuple[Step, ...] = (Step.APPLY,)
+    step: Step = Step.APPLY
+    drift_only: bool = False
+
+    @property
+    def writes(self) -> bool:
+        """Whether carrying it out calls the target."""
+        return self.action not in (Action.NOOP, Action.FORGET)
+
+    def semantics(self) -> dict[str, Any]:
+        """What a reviewer approved: everything but the wording and what observing again may change."""
+        return {
+            "id": str(self.id),
+            "action": self.action.value,
+            "service": self.service,
+            "fields": [f.to_json() for f in self.fields],
+            "spec": self.desired.spec_digest if self.desired else None,
+            "dependsOn": sorted(str(d) for d in self.depends_on),
+            "steps": [s.value for s in self.steps],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A resource whose owned fields no longer read as they were left; apart from what Git wants changed."""
+
+    id: ResourceId
+    service: str
+    fields: tuple[FieldChange, ...]
+    gone: bool = False
+    healing: bool = True
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Something of ours that Git no longer names and that is not deleted, with the reason."""
+
+    id: ResourceId
+    reason: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A rail that stops (part of) the plan.
+
+    Args:
+        code: `too-many-deletes`, `empties-target`, `protected`, `foreign`, `not-pruned` …
+        message: With the numbers.
+        hint: The command or the edit that approves it.
+        targets: The targets whose changes do not run; empty stops only the resource named in `id`.
+        approvable: An approval of the plan's digest lifts it.
+    """
+
+    code: str
+    message: str
+    hint: str
+    targets: tuple[str, ...] = ()
+    id: ResourceId | None = None
+    approvable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """A change that cannot run now: its target or a dependency is out of reach, or it waits for its time."""
+
+    id: ResourceId
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The frozen, ordered list of changes; equal inputs give equal plans and equal digests, byte for byte."""
+
+    revision: Revision
+    changes: tuple[Change, ...] = ()
+    drift: tuple[Drift, ...] = ()
+    kept: tuple[Kept, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    blocked: tuple[Blocked, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    targets: dict[str, Completeness] = field(default_factory=dict[str, Completeness])
+    suspended: tuple[str, ...] = ()
+
+    @cached_property
+    def digest(self) -> str:
+        """What an approval is bound to: the semantics of every change that does something."""
+        return digest({"version": PLAN_VERSION, "changes": [c.semantics() for c in self.effective()]})
+
+    def effective(self) -> Iterator[Change]:
+        """The changes that do something."""
+        return (change for change in self.changes if change.action is not Action.NOOP)
+
+    @property
+    def empty(self) -> bool:
+        """Nothing to do."""
+        return next(self.effective(), None) is None
+
+    @property
+    def pending(self) -> bool:
+        """Git wants something changed."""
+        return any(not change.drift_only for change in self.effective())
+
+    def count(self, action: Action) -> int:
+        """How many changes of one kind."""
+        return sum(change.action is action for change in self.changes)

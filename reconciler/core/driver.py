@@ -1,0 +1,161 @@
+"""The driver contract: what the engine asks of a target, in one protocol and a few optional abilities.
+
+A driver renders, observes and writes; it does not diff, retry, decide ownership or wait. `tests/contract` states the
+contract as tests; docs/drivers.md says it in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Protocol, runtime_checkable
+
+from reconciler.core.change import Change
+from reconciler.core.deployment import Deployment, ModelVersion
+from reconciler.core.resources import Desired, Observation, Observed, ResourceId
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a driver's target can and cannot do.
+
+    Args:
+        kinds: The kinds it renders.
+        immutable: JSON pointers (patterns as in policies) whose change means replace.
+        restarts: Pointers whose change restarts; every other update is without disruption.
+        write_only: Pointers the target never reports back: compared with the baseline alone.
+        stages: Kinds that can be staged beside the serving version, tested, then promoted.
+        retained: Kinds that outlive their last use by `retain_seconds` (artifacts).
+        parallel: How many changes may run at once.
+        deadline_seconds: How long one change may be in progress before it counts as failed.
+    """
+
+    kinds: frozenset[str]
+    immutable: tuple[str, ...] = ()
+    restarts: tuple[str, ...] = ()
+    write_only: tuple[str, ...] = ()
+    stages: frozenset[str] = frozenset()
+    retained: frozenset[str] = frozenset()
+    retain_seconds: float = 7 * 86400.0
+    parallel: int = 4
+    deadline_seconds: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The write happened; `answered` is the resource as the target reports it now (None after a delete)."""
+
+    answered: Observed | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InProgress:
+    """The target works on it; observe alone decides when it is done.
+
+    Args:
+        retry_after: Seconds until looking again makes sense.
+        token: The driver's own continuation, small JSON without secrets.
+    """
+
+    retry_after: float
+    token: str = ""
+
+
+class Driver(Protocol):
+    """One target (or one built-in registry)."""
+
+    @property
+    def target(self) -> str:
+        """The target's name, as in `ResourceId.target`."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Facts about this kind of target."""
+        ...
+
+    def render(self, deployment: Deployment) -> Sequence[Desired]:
+        """The resources at this target that a deployment needs, normalised, with `depends_on`. Pure.
+
+        Raises:
+            InvalidError: What the target cannot express, with the position in the manifest.
+        """
+        ...
+
+    def observe(self, known: Sequence[ResourceId]) -> Observation:
+        """Everything of ours at the target, and any resource (ours or not) that stands where `known` ids would.
+
+        Reads only. Complete, or Partial with what is missing.
+
+        Raises:
+            TargetError: The target cannot be read at all; never an empty observation instead.
+        """
+        ...
+
+    def apply(self, change: Change) -> Done | InProgress:
+        """Makes one change (`change.step` says which call of it), idempotently and without waiting for slow work.
+
+        Deleting what is gone succeeds. Called again after a crash it completes what was begun.
+
+        Raises:
+            ConflictError: `change.observed.version` is stale; nothing was written.
+            ForeignError: Something that is not ours stands there and `change.action` is not adopt.
+            TargetError: Any other refusal; the class says how to go on.
+        """
+        ...
+
+    def close(self) -> None:
+        """Releases connections; the driver is not used afterwards."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a service answers.
+
+    Args:
+        url: Base URL (`http://127.0.0.1:8890`).
+        uds: Path of a unix socket to connect through instead of the URL's host, for staged versions.
+        headers: To send with each request (none of them secret).
+    """
+
+    url: str
+    uds: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@runtime_checkable
+class Endpoint(Protocol):
+    """Ability: the resource answers requests."""
+
+    def address(self, resource: ResourceId, *, staged: bool = False) -> Address | None:
+        """Where the promoted (or staged) version answers; None while it does not."""
+        ...
+
+
+@runtime_checkable
+class Logs(Protocol):
+    """Ability: the resource has a log."""
+
+    def logs(self, resource: ResourceId, *, lines: int, follow: bool, stop: Event) -> Iterator[str]:
+        """The last lines, oldest first; with `follow`, new ones as they come until `stop` is set."""
+        ...
+
+
+@runtime_checkable
+class Events(Protocol):
+    """Ability: the target says when something changed. A hint, never a fact: the engine looks for itself."""
+
+    def watch(self, stop: Event) -> Iterator[str]:
+        """Yields a few words per event ("diabetes: exited with signal 9") until `stop` is set."""
+        ...
+
+
+@runtime_checkable
+class Catalogue(Protocol):
+    """Ability of the model registry: models are rendered whether or not a service uses them."""
+
+    def render_models(self, models: Sequence[ModelVersion]) -> Sequence[Desired]:
+        """One resource a model version. Pure."""
+        ...

@@ -1,0 +1,228 @@
+"""Resources: their ids, what Git wants, what the target reports, and what we last applied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from reconciler.core.policy import Policy
+from reconciler.core.problems import Problem
+from reconciler.core.values import Spec, digest
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ResourceId:
+    """A resource's place; `target` may hold a slash (`registry/models`), kind and name do not."""
+
+    target: str
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.target}/{self.kind}/{self.name}"
+
+    @classmethod
+    def parse(cls, text: str) -> ResourceId:
+        """The id that `str()` printed.
+
+        Raises:
+            ValueError: It has fewer than three parts.
+        """
+        target, kind, name = text.rsplit("/", 2)
+        return cls(target, kind, name)
+
+
+class Health(StrEnum):
+    """How a resource is, best first; a service has the worst of its resources'."""
+
+    HEALTHY = "Healthy"
+    PROGRESSING = "Progressing"
+    SUSPENDED = "Suspended"
+    MISSING = "Missing"
+    DEGRADED = "Degraded"
+    UNKNOWN = "Unknown"
+
+    @property
+    def rank(self) -> int:
+        """0 for the best."""
+        return list(Health).index(self)
+
+    @staticmethod
+    def worst(*states: Health) -> Health:
+        """The worst of some states; Healthy for none."""
+        return max(states, key=lambda state: state.rank, default=Health.HEALTHY)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a resource of ours carries, so that it is known as ours without any store.
+
+    `self_ref` is the id it was written for: a copy under another name keeps it and so is not ours.
+    """
+
+    installation: str
+    service: str
+    revision: str
+    spec_digest: str
+    self_ref: str
+    protect: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """For labels, tags or a file beside the resource; values are strings and booleans."""
+        return {
+            "installation": self.installation,
+            "service": self.service,
+            "revision": self.revision,
+            "specDigest": self.spec_digest,
+            "self": self.self_ref,
+            "protect": self.protect,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Mark:
+        """The inverse of `to_json`; unknown keys are ignored, missing ones are empty."""
+        return cls(
+            installation=str(data.get("installation", "")),
+            service=str(data.get("service", "")),
+            revision=str(data.get("revision", "")),
+            spec_digest=str(data.get("specDigest", "")),
+            self_ref=str(data.get("self", "")),
+            protect=bool(data.get("protect", False)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """A resource as Git wants it, in the driver's normal form.
+
+    Args:
+        service: The service it belongs to; empty for shared artifacts (models, environments, images).
+        depends_on: Resources, also at other targets, that must be there first.
+        summary: A few words for the plan ("1.2 MB sha256:9c41…", "python 3.11, 14 packages").
+        warnings: What the reader of the plan should know (an overridden Python version).
+        retain: Superseded or unused ones are kept until `retain_seconds` have passed, not pruned at once.
+    """
+
+    id: ResourceId
+    spec: Spec
+    service: str = ""
+    depends_on: tuple[ResourceId, ...] = ()
+    policy: Policy = field(default_factory=Policy)
+    summary: str = ""
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def spec_digest(self) -> str:
+        """The digest of the spec; secrets count by fingerprint, unknowns by their source."""
+        return digest(self.spec)
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A version that stands beside the serving one, waiting to be promoted or discarded."""
+
+    spec_digest: str
+    health: Health
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A resource as the target reports it, in the same normal form.
+
+    Args:
+        spec: All fields the target reports, also those that are not ours.
+        mark: Our mark if it carries one, else None.
+        health: Of the version whose digest the mark names, never of the one before.
+        reason: Why it is not Healthy, with the last log lines where there are any.
+        version: Precondition for writes (an etag, a resourceVersion); empty where the target has none.
+        outputs: What others may need of it (endpoint, image digest); feeds `Unknown`s.
+        busy: A slow operation on it is under way.
+        staged: The staged version, if there is one.
+        events: What happened to it lately, in words ("killed by signal 9, restarted"), oldest first.
+    """
+
+    id: ResourceId
+    spec: Spec
+    mark: Mark | None = None
+    health: Health = Health.HEALTHY
+    reason: str = ""
+    version: str = ""
+    outputs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    busy: bool = False
+    staged: Staged | None = None
+    events: tuple[str, ...] = ()
+
+    def owned_by(self, installation: str) -> bool:
+        """Ours: marked by this installation, and for this very id."""
+        return self.mark is not None and self.mark.installation == installation and self.mark.self_ref == str(self.id)
+
+
+class Completeness(StrEnum):
+    """Whether a reading can be trusted to list everything."""
+
+    COMPLETE = "complete"
+    PARTIAL = "partial"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one look at a target saw.
+
+    Complete: everything of ours is in it. Partial: what is in it is true, what is not may exist (`missing` says why).
+    Unavailable: nothing is known. An empty complete one means that nothing is there.
+    """
+
+    target: str
+    completeness: Completeness
+    resources: Mapping[ResourceId, Observed] = field(default_factory=dict[ResourceId, Observed])
+    missing: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether absence in it means absence at the target."""
+        return self.completeness is Completeness.COMPLETE
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A write that was begun and whose result is not known: the write-ahead intent.
+
+    Args:
+        step: Which driver call (`apply`, `stage`, `promote`, `discard`).
+        sent: The spec being written; None for a delete.
+        token: The driver's own continuation for slow work, small JSON without secrets.
+        started_at: Unix time in seconds, for deadlines.
+    """
+
+    action: str
+    step: str
+    sent: Spec | None
+    revision: str = ""
+    token: str = ""
+    started_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What we last applied to a resource, and what the target answered: the third side of every comparison.
+
+    Args:
+        sent: The spec of the last confirmed write, unknowns filled in; None before the first was confirmed.
+        answered: The target's own report right after it, or right after it was last seen in sync.
+        pending: A write that was begun and not confirmed.
+        unused_since: Unix time in seconds at which nothing needed a retained artifact any more.
+    """
+
+    id: ResourceId
+    service: str = ""
+    sent: Spec | None = None
+    answered: Spec | None = None
+    outputs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    revision: str = ""
+    protect: bool = False
+    pending: Pending | None = None
+    unused_since: float | None = None

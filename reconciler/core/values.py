@@ -1,0 +1,157 @@
+"""Specs as JSON-like values with two more leaves, `Unknown` and secrets; their canonical form, digest and pointers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+from reconciler.core.secrets import Secret, SecretRef
+
+Value: TypeAlias = (
+    "bool | int | float | str | Secret | SecretRef | Unknown | Sequence[Value] | Mapping[str, Value] | None"
+)
+Spec: TypeAlias = Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A value that exists only after another resource was applied.
+
+    Args:
+        source: The resource whose outputs will hold it, as `target/kind/name`.
+        pointer: JSON pointer into that resource's outputs (`/digest`).
+    """
+
+    source: str
+    pointer: str
+
+    def __str__(self) -> str:
+        return "(known after apply)"
+
+
+class Missing:
+    """The type of `MISSING`: a field that is not there, which is not the same as null."""
+
+    def __repr__(self) -> str:
+        return "(absent)"
+
+
+MISSING = Missing()
+
+
+def to_json(value: Any) -> Any:
+    """A spec as plain JSON: secrets as fingerprints, references and unknowns as tagged objects."""
+    match value:
+        case Secret():
+            return {"$secret": value.fingerprint}
+        case SecretRef():
+            return {"$secretRef": f"{value.source}:{value.name}"}
+        case Unknown():
+            return {"$unknown": [value.source, value.pointer]}
+        case Mapping():
+            return {str(k): to_json(v) for k, v in cast("Mapping[object, object]", value).items()}
+        case list() | tuple():
+            return [to_json(item) for item in cast("Sequence[object]", value)]
+        case _:
+            return value
+
+
+def from_json(value: Any) -> Any:
+    """The inverse of `to_json`; secrets come back without their text."""
+    if isinstance(value, dict):
+        items = cast("dict[str, Any]", value)
+        if len(items) == 1:
+            (tag, inner), *_ = items.items()
+            if tag == "$secret":
+                return Secret(str(inner))
+            if tag == "$secretRef":
+                source, _, name = str(inner).partition(":")
+                return SecretRef(source, name)
+            if tag == "$unknown":
+                return Unknown(str(inner[0]), str(inner[1]))
+        return {k: from_json(v) for k, v in items.items()}
+    if isinstance(value, list):
+        return [from_json(item) for item in cast("list[Any]", value)]
+    return value
+
+
+def canonical(value: Any) -> str:
+    """One spelling for equal values: sorted keys, no blanks, integral floats as integers."""
+    return json.dumps(_plain_numbers(to_json(value)), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _plain_numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain_numbers(v) for k, v in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_plain_numbers(v) for v in cast("list[Any]", value)]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of the canonical form, as 64 hex digits."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def escape(key: str) -> str:
+    """One step of a JSON pointer (RFC 6901 §3)."""
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+def split_pointer(pointer: str) -> list[str]:
+    """The steps of a JSON pointer (RFC 6901 §4); the empty pointer is the whole value."""
+    if not pointer:
+        return []
+    return [step.replace("~1", "/").replace("~0", "~") for step in pointer.lstrip("/").split("/")]
+
+
+def lookup(value: Any, pointer: str) -> Any:
+    """What a pointer leads to, or `MISSING`."""
+    current: Any = value
+    for step in split_pointer(pointer):
+        if isinstance(current, Mapping):
+            current = cast("Mapping[str, Any]", current).get(step, MISSING)
+        elif isinstance(current, (list, tuple)):
+            items = cast("Sequence[Any]", current)
+            current = items[int(step)] if step.isdigit() and int(step) < len(items) else MISSING
+        else:
+            return MISSING
+        if current is MISSING:
+            return MISSING
+    return current
+
+
+def walk(value: Any, pointer: str = "") -> Iterator[tuple[str, Any]]:
+    """Every leaf with its pointer; empty lists and maps count as leaves."""
+    if isinstance(value, Mapping) and value:
+        for key, inner in cast("Mapping[str, Any]", value).items():
+            yield from walk(inner, f"{pointer}/{escape(key)}")
+    elif isinstance(value, (list, tuple)) and value:
+        for index, inner in enumerate(cast("Sequence[Any]", value)):
+            yield from walk(inner, f"{pointer}/{index}")
+    else:
+        yield pointer, value
+
+
+def transform(value: Any, leaf: Callable[[Any], Any]) -> Any:
+    """The same value with every leaf replaced by `leaf(it)`."""
+    if isinstance(value, Mapping):
+        return {k: transform(v, leaf) for k, v in cast("Mapping[str, Any]", value).items()}
+    if isinstance(value, (list, tuple)):
+        return [transform(item, leaf) for item in cast("Sequence[Any]", value)]
+    return leaf(value)
+
+
+def unknowns(value: Any) -> list[Unknown]:
+    """Every `Unknown` in a spec."""
+    return [leaf for _, leaf in walk(value) if isinstance(leaf, Unknown)]
+
+
+def has_secret(value: Any) -> bool:
+    """Whether a secret stands anywhere in the value."""
+    return any(isinstance(leaf, (Secret, SecretRef)) for _, leaf in walk(value))
