@@ -111,8 +111,8 @@ class Change:
 
     @property
     def writes(self) -> bool:
-        """Whether carrying it out calls the target."""
-        return self.action not in (Action.NOOP, Action.FORGET)
+        """Whether carrying it out calls the target; what only the record needs has no steps."""
+        return bool(self.steps)
 
     def semantics(self) -> dict[str, Any]:
         """What a reviewer approved: everything but the wording and what observing again may change."""

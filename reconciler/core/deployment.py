@@ -10,6 +10,7 @@ from reconciler.core.policy import Policy
 from reconciler.core.problems import Position
 from reconciler.core.resources import ResourceId
 from reconciler.core.secrets import Secret, SecretRef
+from reconciler.core.smoke import SmokeTest
 from reconciler.core.values import digest
 
 MODELS_TARGET = "registry/models"
@@ -150,25 +151,6 @@ class Auth:
     enabled: bool = False
     primary: SecretRef | Secret | None = None
     secondary: SecretRef | Secret | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SmokeTest:
-    """One request that a new version must answer before traffic moves to it.
-
-    Args:
-        request: JSON body; None with `body` set sends those bytes.
-        expect: JSON-like expectation, validated by the manifests: `status`, `equals`, `shape`, `contains`,
-            `tolerance`, `maxSeconds` (all optional).
-    """
-
-    name: str
-    request: Any = None
-    body: str | None = None
-    content_type: str = "application/json"
-    method: str = "POST"
-    path: str = "/score"
-    expect: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ class Capabilities:
         restarts: Pointers whose change restarts; every other update is without disruption.
         write_only: Pointers the target never reports back: compared with the baseline alone.
         stages: Kinds that can be staged beside the serving version, tested, then promoted.
+        in_place: Pointers of staged kinds that are changed on the serving version, without staging.
+        endpoints: Kinds that answer requests, and so can be tested.
         retained: Kinds that outlive their last use by `retain_seconds` (artifacts).
         parallel: How many changes may run at once.
         deadline_seconds: How long one change may be in progress before it counts as failed.
@@ -36,6 +38,8 @@ class Capabilities:
     restarts: tuple[str, ...] = ()
     write_only: tuple[str, ...] = ()
     stages: frozenset[str] = frozenset()
+    in_place: tuple[str, ...] = ()
+    endpoints: frozenset[str] = frozenset()
     retained: frozenset[str] = frozenset()
     retain_seconds: float = 7 * 86400.0
     parallel: int = 4

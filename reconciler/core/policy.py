@@ -11,7 +11,7 @@ from functools import lru_cache
 class FieldPolicy(StrEnum):
     """What a difference in a field means.
 
-    heal: write it back. report: say so, leave it. ignore: it is not ours. createOnly: ours at creation, theirs afterwards.
+    heal: write it back. report: say so, leave it. ignore: not ours. createOnly: ours at creation, theirs afterwards.
     """
 
     HEAL = "heal"

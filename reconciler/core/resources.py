@@ -9,6 +9,7 @@ from typing import Any
 
 from reconciler.core.policy import Policy
 from reconciler.core.problems import Problem
+from reconciler.core.smoke import SmokeTest
 from reconciler.core.values import Spec, digest
 
 
@@ -102,7 +103,7 @@ class Desired:
         depends_on: Resources, also at other targets, that must be there first.
         summary: A few words for the plan ("1.2 MB sha256:9c41…", "python 3.11, 14 packages").
         warnings: What the reader of the plan should know (an overridden Python version).
-        retain: Superseded or unused ones are kept until `retain_seconds` have passed, not pruned at once.
+        tests: What this resource must answer at each roll-out, before traffic moves to it.
     """
 
     id: ResourceId
@@ -112,6 +113,7 @@ class Desired:
     policy: Policy = field(default_factory=Policy)
     summary: str = ""
     warnings: tuple[Problem, ...] = ()
+    tests: tuple[SmokeTest, ...] = ()
 
     @property
     def spec_digest(self) -> str:
@@ -224,5 +226,6 @@ class Baseline:
     outputs: Mapping[str, Any] = field(default_factory=dict[str, Any])
     revision: str = ""
     protect: bool = False
+    prune: bool = True
     pending: Pending | None = None
     unused_since: float | None = None

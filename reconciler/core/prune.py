@@ -1,0 +1,79 @@
+"""What is ours and no longer wanted: deleted, forgotten, or kept with a reason. Nothing goes on missing information."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reconciler.core.change import Action, Change, Disruption, Kept, Refusal
+from reconciler.core.resources import Baseline, Desired, Health, Observed, ResourceId
+from reconciler.core.situation import Situation
+
+
+def unwanted(
+    situation: Situation, wanted: Mapping[ResourceId, Desired]
+) -> tuple[list[Change], list[Kept], list[Refusal]]:
+    """Changes, kept resources and refusals for everything of ours that Git does not name.
+
+    A resource is deleted only if the observation is complete, the mark says that it is ours, and a record of ours
+    says so too; a mark without record is recorded first, a record without resource is forgotten.
+    """
+    changes: list[Change] = []
+    kept: list[Kept] = []
+    refusals: list[Refusal] = []
+    candidates = {i for i in situation.baselines if i.target in situation.observations}
+    for observation in situation.observations.values():
+        candidates |= {i for i, o in observation.resources.items() if o.owned_by(situation.installation)}
+    for id_ in sorted(candidates - wanted.keys()):
+        observation = situation.observations[id_.target]
+        observed = observation.resources.get(id_)
+        outcome = _verdict(situation, id_, observed, situation.baselines.get(id_))
+        if isinstance(outcome, Change):
+            changes.append(outcome)
+        elif isinstance(outcome, Kept):
+            kept.append(outcome)
+        else:
+            refusals.append(outcome)
+    order = sorted(changes, key=lambda c: (c.id.target.startswith("registry/"), c.id))
+    return order, kept, refusals
+
+
+def _verdict(
+    situation: Situation, id_: ResourceId, observed: Observed | None, baseline: Baseline | None
+) -> Change | Kept | Refusal:
+    observation = situation.observations[id_.target]
+    service = (baseline.service if baseline else "") or (observed.mark.service if observed and observed.mark else "")
+    if not observation.complete:
+        return Kept(id_, f"the target was not completely seen: {observation.missing}", "partial-observation")
+    if observed is None or (observed.health is Health.MISSING and not observed.owned_by(situation.installation)):
+        return Change(id_, Action.FORGET, "gone from Git and from the target", service, steps=())
+    if not observed.owned_by(situation.installation):
+        return Change(id_, Action.FORGET, "no longer ours, so left alone", service, observed=observed, steps=())
+    if not situation.loaded_whole:
+        return Kept(id_, "the manifests of this revision have errors, so nothing is deleted", "incomplete-load")
+    if service in situation.suspended:
+        return Kept(id_, f"service {service} is suspended", "suspended")
+    if (baseline and baseline.protect) or (observed.mark and observed.mark.protect):
+        hint = "merge `policy: {protect: false}` for it first, and delete it in the next change"
+        message = f"{id_} is protected and Git no longer names it"
+        return Refusal("protected", message, hint, id=id_, approvable=False)
+    if baseline is None:
+        reason = "ours by its mark but not in our records; recorded now, deleted next time"
+        return Change(id_, Action.ADOPT, reason, service, observed=observed, steps=(), drift_only=True)
+    if not baseline.prune:
+        return Kept(id_, "its policy says `prune: false`", "not-pruned")
+    capabilities = situation.capabilities[id_.target]
+    if id_.kind in capabilities.retained:
+        age = situation.now - (baseline.unused_since if baseline.unused_since is not None else situation.now)
+        if age < capabilities.retain_seconds:
+            days = (capabilities.retain_seconds - age) / 86400
+            return Kept(id_, f"not used any more; collected in {days:.0f} days", "retained")
+    if observed.busy:
+        return Kept(id_, "an earlier operation on it is still in progress", "busy")
+    return Change(
+        id_,
+        Action.DELETE,
+        "taken out of Git" if id_.kind not in capabilities.retained else "unused for long",
+        service,
+        observed=observed,
+        disruption=Disruption.NONE if id_.kind in capabilities.retained else Disruption.DATA_LOSS,
+    )

@@ -1,0 +1,164 @@
+"""What is reported of a reconcile: computed once, at its end, from the plan and the observations."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from reconciler.core.change import Action, Drift, Plan
+from reconciler.core.resources import Health, Observation, Observed, ResourceId
+
+
+class Sync(StrEnum):
+    """The two questions in one word: does Git want something changed, and did reality move?"""
+
+    IN_SYNC = "in sync"
+    PENDING = "pending"
+    DRIFTED = "drifted"
+    BOTH = "pending and drifted"
+
+    @staticmethod
+    def of(*, pending: bool, drifted: bool) -> Sync:
+        """The word for a pair of answers."""
+        if pending:
+            return Sync.BOTH if drifted else Sync.PENDING
+        return Sync.DRIFTED if drifted else Sync.IN_SYNC
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceReport:
+    """One resource as last seen."""
+
+    id: ResourceId
+    health: Health
+    reason: str = ""
+    outputs: tuple[tuple[str, Any], ...] = ()
+    events: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceReport:
+    """One service: the worst of its resources, and whether it is what Git wants.
+
+    Args:
+        models: `name:version` as served (or to be served, where nothing is served yet).
+        revision: The commit that its resources were last applied from.
+        reason: Of the worst health, of a block or of a hold; empty if all is well.
+        drift_since: Unix time in seconds at which the present drift was first seen.
+    """
+
+    name: str
+    target: str
+    health: Health
+    sync: Sync
+    models: tuple[str, ...] = ()
+    revision: str = ""
+    reason: str = ""
+    url: str = ""
+    suspended: bool = False
+    resources: tuple[ResourceReport, ...] = ()
+    drift: tuple[Drift, ...] = ()
+    drift_since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All services of an installation at one revision."""
+
+    installation: str
+    revision: str
+    services: tuple[ServiceReport, ...]
+    targets: Mapping[str, str]
+
+    @property
+    def health(self) -> Health:
+        """The worst of all services'."""
+        return Health.worst(*(service.health for service in self.services))
+
+
+def report_of(
+    installation: str,
+    plan: Plan,
+    observations: Mapping[str, Observation],
+    revisions: Mapping[ResourceId, str],
+    drift_since: Mapping[ResourceId, float] | None = None,
+) -> Report:
+    """The report that follows from a plan and what was observed for it.
+
+    Args:
+        revisions: Commit that each resource was last applied from.
+        drift_since: When each drifted resource was first seen so, Unix seconds.
+    """
+    since = drift_since or {}
+    by_service: dict[str, list[ResourceId]] = defaultdict(list)
+    for change in plan.changes:
+        if change.service and change.action is not Action.FORGET:
+            by_service[change.service].append(change.id)
+    services = tuple(
+        _service(name, ids, plan, observations, revisions, since) for name, ids in sorted(by_service.items())
+    )
+    targets = {name: completeness.value for name, completeness in sorted(plan.targets.items())}
+    return Report(installation, str(plan.revision), services, targets)
+
+
+def _service(
+    name: str,
+    ids: Iterable[ResourceId],
+    plan: Plan,
+    observations: Mapping[str, Observation],
+    revisions: Mapping[ResourceId, str],
+    since: Mapping[ResourceId, float],
+) -> ServiceReport:
+    own = sorted(set(ids))
+    changes = [c for c in plan.effective() if c.service == name]
+    drift = tuple(d for d in plan.drift if d.service == name)
+    blocked = {b.id: b.reason for b in plan.blocked}
+    reports = tuple(_resource(id_, observations) for id_ in own)
+    worst = max(reports, key=lambda r: r.health.rank)
+    reasons = [worst.reason, *(blocked[i] for i in own if i in blocked)]
+    seen = [o for id_ in own if (o := _seen(id_, observations)) is not None]
+    pending = any(not c.drift_only for c in changes) or any(i in blocked for i in own)
+    drifted_at = [since[d.id] for d in drift if d.id in since]
+    return ServiceReport(
+        name=name,
+        target=own[0].target,
+        health=worst.health,
+        sync=Sync.of(pending=pending, drifted=bool(drift)),
+        models=_models(seen),
+        revision=next((revisions[i] for i in own if revisions.get(i)), ""),
+        reason=next((r for r in reasons if r), ""),
+        url=next((str(o.outputs["url"]) for o in seen if o.outputs.get("url")), ""),
+        suspended=name in plan.suspended,
+        resources=reports,
+        drift=drift,
+        drift_since=min(drifted_at, default=None),
+    )
+
+
+def _seen(id_: ResourceId, observations: Mapping[str, Observation]) -> Observed | None:
+    observation = observations.get(id_.target)
+    return observation.resources.get(id_) if observation else None
+
+
+def _resource(id_: ResourceId, observations: Mapping[str, Observation]) -> ResourceReport:
+    observation = observations.get(id_.target)
+    observed = _seen(id_, observations)
+    if observed is not None:
+        return ResourceReport(
+            id_, observed.health, observed.reason, tuple(sorted(observed.outputs.items())), observed.events
+        )
+    if observation is not None and observation.complete:
+        return ResourceReport(id_, Health.MISSING, "not there")
+    return ResourceReport(id_, Health.UNKNOWN, observation.missing if observation else "target not looked at")
+
+
+def _models(seen: Iterable[Observed]) -> tuple[str, ...]:
+    for observed in seen:
+        models = observed.spec.get("models")
+        if isinstance(models, (list, tuple)):
+            pairs = [m for m in models if isinstance(m, dict)]
+            return tuple(f"{m.get('name')}:{m.get('version')}" for m in pairs)
+    return ()

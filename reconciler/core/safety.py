@@ -1,0 +1,78 @@
+"""The rails: plans that would take away too much are refused, with the numbers and the way on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from reconciler.core.change import Action, Change, Disruption, Plan, Refusal
+from reconciler.core.situation import Situation
+
+
+def refusals_of(situation: Situation, changes: Sequence[Change]) -> list[Refusal]:
+    """What the rails say of a set of changes, target by target."""
+    by_target: dict[str, list[Change]] = defaultdict(list)
+    for change in changes:
+        by_target[change.id.target].append(change)
+    found: list[Refusal] = []
+    for target, of_target in sorted(by_target.items()):
+        found += _too_much(situation, target, of_target)
+        found += _emptied(situation, target, of_target)
+    return found
+
+
+def _there(situation: Situation, target: str) -> int:
+    observation = situation.observations.get(target)
+    if observation is None:
+        return 0
+    return sum(o.owned_by(situation.installation) for o in observation.resources.values())
+
+
+def _retained(situation: Situation, change: Change) -> bool:
+    return change.id.kind in situation.capabilities[change.id.target].retained
+
+
+def _too_much(situation: Situation, target: str, changes: Iterable[Change]) -> list[Refusal]:
+    lost = [
+        c
+        for c in changes
+        if (c.action is Action.DELETE or (c.action is Action.REPLACE and c.disruption is Disruption.REPLACE))
+        and not _retained(situation, c)
+    ]
+    total = _there(situation, target)
+    rails = situation.rails
+    if total < rails.min_resources or len(lost) * 100 <= rails.max_delete_percent * total:
+        return []
+    deletes = sum(c.action is Action.DELETE for c in lost)
+    percent = len(lost) * 100 / total
+    message = (
+        f"target {target}: {deletes} deletes and {len(lost) - deletes} replaces without a tested successor are "
+        f"{percent:.0f} % of its {total} resources; the limit is {rails.max_delete_percent:.0f} %"
+    )
+    hint = "check the list; `reconciler approve DIGEST` or `apply --max-delete {:.0f}` lets exactly this through"
+    return [Refusal("too-many-deletes", message, hint.format(percent + 0.5), (target,))]
+
+
+def _emptied(situation: Situation, target: str, changes: Sequence[Change]) -> list[Refusal]:
+    gone = {c.service for c in changes if c.action is Action.DELETE and c.service}
+    left = {c.service for c in changes if c.action is not Action.DELETE and c.action is not Action.FORGET and c.service}
+    if len(gone) < 2 or left or gone <= situation.removed:
+        return []
+    message = (
+        f"target {target}: all of its {len(gone)} services would be deleted, though no commit took their documents out "
+        "one by one"
+    )
+    hint = "check that path and ref are right; `reconciler approve DIGEST` or `apply --allow-empty` lets it through"
+    return [Refusal("empties-target", message, hint, (target,))]
+
+
+def standing(plan: Plan, approved: frozenset[str], allowed: frozenset[str] = frozenset()) -> list[Refusal]:
+    """The refusals that still stand.
+
+    Args:
+        approved: Digests of approved plans.
+        allowed: Codes that flags of this very call lift (`too-many-deletes`).
+    """
+    if plan.digest in approved:
+        return [r for r in plan.refusals if not r.approvable]
+    return [r for r in plan.refusals if not (r.approvable and r.code in allowed)]

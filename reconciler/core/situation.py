@@ -1,0 +1,80 @@
+"""Everything that planning depends on, as one value: the same situation gives the same plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from reconciler.core.change import Change, Drift
+from reconciler.core.contents import Revision
+from reconciler.core.driver import Capabilities
+from reconciler.core.problems import Problem
+from reconciler.core.resources import Baseline, Desired, Observation, Observed, ResourceId
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A change that failed and waits before it is tried again.
+
+    Args:
+        spec_digest: Of the version that failed; another version is not held.
+        until: Unix time in seconds.
+    """
+
+    spec_digest: str
+    reason: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rails:
+    """Thresholds of the safety rails, from the operator's settings.
+
+    Args:
+        max_delete_percent: Of a target's resources, above which deleting or unstaged replacing is refused …
+        min_resources: … once the target has this many.
+    """
+
+    max_delete_percent: float = 30.0
+    min_resources: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What is wanted, what is there, what was left there, and what is allowed.
+
+    Args:
+        desired: Of all targets in scope; ids are unique.
+        observations, capabilities: By target name; a target without observation was not looked at.
+        baselines: Of the targets in scope.
+        now: Unix time in seconds, for retention and holds only; the digest does not depend on it.
+        loaded_whole: Every document of the revision loaded and resolved.
+        incomplete: Services that have documents with errors; nothing of theirs is touched.
+        removed: Services whose documents this revision, loaded whole, took out.
+        suspended: Services that `reconciler suspend` stopped.
+    """
+
+    revision: Revision
+    desired: Sequence[Desired]
+    observations: Mapping[str, Observation]
+    capabilities: Mapping[str, Capabilities]
+    baselines: Mapping[ResourceId, Baseline]
+    installation: str
+    now: float = 0.0
+    loaded_whole: bool = True
+    incomplete: frozenset[str] = frozenset()
+    removed: frozenset[str] = frozenset()
+    suspended: frozenset[str] = frozenset()
+    holds: Mapping[ResourceId, Hold] = field(default_factory=dict[ResourceId, Hold])
+    rails: Rails = field(default_factory=Rails)
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+
+@dataclass(slots=True)
+class Memo:
+    """Outcomes of the last plan by resource; reused where all three sides are the very same objects."""
+
+    outcomes: dict[ResourceId, tuple[Desired, Observed | None, Baseline | None, Change, Drift | None]] = field(
+        default_factory=dict[ResourceId, "tuple[Desired, Observed | None, Baseline | None, Change, Drift | None]"]
+    )
