@@ -1,0 +1,87 @@
+"""Core values as stored JSON and back; unknown keys are ignored, so that an older release can read a newer record."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from reconciler.core.deployment import Target
+from reconciler.core.resources import Baseline, Pending, ResourceId
+from reconciler.core.situation import Hold
+from reconciler.core.values import from_json, to_json
+
+
+def baseline_to_text(baseline: Baseline) -> str:
+    """A baseline as JSON; secrets as fingerprints."""
+    data: dict[str, Any] = {
+        "service": baseline.service,
+        "sent": to_json(baseline.sent),
+        "answered": to_json(baseline.answered),
+        "outputs": to_json(baseline.outputs),
+        "revision": baseline.revision,
+        "protect": baseline.protect,
+        "prune": baseline.prune,
+        "unusedSince": baseline.unused_since,
+    }
+    if baseline.pending is not None:
+        pending = baseline.pending
+        data["pending"] = {
+            "action": pending.action,
+            "step": pending.step,
+            "sent": to_json(pending.sent),
+            "revision": pending.revision,
+            "token": pending.token,
+            "startedAt": pending.started_at,
+        }
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+
+
+def baseline_from_text(id_: str, text: str) -> Baseline:
+    """The inverse of `baseline_to_text`."""
+    data = json.loads(text)
+    pending = data.get("pending")
+    return Baseline(
+        id=ResourceId.parse(id_),
+        service=data.get("service", ""),
+        sent=from_json(data.get("sent")),
+        answered=from_json(data.get("answered")),
+        outputs=from_json(data.get("outputs") or {}),
+        revision=data.get("revision", ""),
+        protect=bool(data.get("protect", False)),
+        prune=bool(data.get("prune", True)),
+        unused_since=data.get("unusedSince"),
+        pending=None
+        if pending is None
+        else Pending(
+            action=pending["action"],
+            step=pending["step"],
+            sent=from_json(pending.get("sent")),
+            revision=pending.get("revision", ""),
+            token=pending.get("token", ""),
+            started_at=pending.get("startedAt", 0.0),
+        ),
+    )
+
+
+def target_to_text(target: Target) -> str:
+    """A target's type and settings; how to reach what Git no longer names."""
+    return json.dumps({"type": target.type, "block": to_json(target.block)}, sort_keys=True)
+
+
+def target_from_text(name: str, text: str) -> Target:
+    """The inverse of `target_to_text`."""
+    data = json.loads(text)
+    return Target(name, data["type"], from_json(data.get("block") or {}))
+
+
+def hold_to_text(hold: Hold, attempts: int) -> str:
+    """A hold with how often the change failed."""
+    return json.dumps(
+        {"specDigest": hold.spec_digest, "reason": hold.reason, "until": hold.until, "attempts": attempts}
+    )
+
+
+def hold_from_text(text: str) -> tuple[Hold, int]:
+    """The inverse of `hold_to_text`."""
+    data = json.loads(text)
+    return Hold(data["specDigest"], data["reason"], data["until"]), int(data.get("attempts", 1))

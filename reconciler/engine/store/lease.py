@@ -1,0 +1,155 @@
+"""One writer per installation: a lease with holder, expiry, heartbeat and a fencing number on every write."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, select
+
+from reconciler.core.errors import StaleError
+from reconciler.engine.clock import Clock
+from reconciler.engine.store.tables import lease
+
+TTL_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseInfo:
+    """Who holds the lease; times are Unix seconds."""
+
+    fence: int
+    holder: str
+    host: str
+    pid: int
+    purpose: str
+    address: str
+    started_at: float
+    expires_at: float
+
+    def describe(self) -> str:
+        """For messages: `daemon on host, pid 12`."""
+        return f"{self.purpose} on {self.host}, pid {self.pid}"
+
+    @property
+    def dead(self) -> bool:
+        """Its process is known to be gone: same host, and no such pid."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False
+
+
+def read_lease(engine: Engine, now: float) -> LeaseInfo | None:
+    """The lease if somebody holds it now."""
+    with engine.connect() as connection:
+        row = connection.execute(select(lease)).first()
+    info = LeaseInfo(*row[1:]) if row else None
+    return info if info and info.expires_at > now and not info.dead else None
+
+
+class Lease:
+    """Held between `take` and `release`; `check` is called inside every writing transaction.
+
+    Args:
+        purpose: `daemon`, `apply` … for the message that others get.
+        address: Where the holder listens, for those who want to talk to it.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock, purpose: str, address: str = "") -> None:
+        self._engine = engine
+        self._clock = clock
+        self._holder = secrets.token_hex(8)
+        self._purpose = purpose
+        self._address = address
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.fence = 0
+
+    def take(self) -> None:
+        """Takes the lease if it is free, expired, or its holder's process is gone.
+
+        Raises:
+            StaleError: Somebody else holds it; the message says who and until when.
+        """
+        now = self._clock.now()
+        with self._engine.begin() as connection:
+            # SQLite takes its write lock at the first write, so write before reading.
+            connection.execute(lease.update().values(id=lease.c.id))
+            row = connection.execute(select(lease)).first()
+            info = LeaseInfo(*row[1:]) if row else None
+            if info and info.expires_at > now and not info.dead and info.holder != self._holder:
+                raise StaleError(
+                    f"another writer is at work on this state: {info.describe()}",
+                    hint="let it finish, or stop it; a dead one's lease ends by itself within 30 seconds",
+                )
+            self.fence = (info.fence if info else 0) + 1
+            values = {
+                "id": 1,
+                "fence": self.fence,
+                "holder": self._holder,
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "purpose": self._purpose,
+                "address": self._address,
+                "started_at": now,
+                "expires_at": now + TTL_SECONDS,
+            }
+            if row:
+                connection.execute(lease.update().values(**values))
+            else:
+                connection.execute(lease.insert().values(**values))
+
+    def keep(self) -> None:
+        """Starts the heartbeat that renews the lease until it is released."""
+        self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
+        self._thread.start()
+
+    def _beat(self) -> None:
+        while not self._stop.wait(TTL_SECONDS / 3):
+            try:
+                self.renew()
+            except StaleError:
+                return
+
+    def renew(self) -> None:
+        """Moves the expiry on.
+
+        Raises:
+            StaleError: The lease was lost.
+        """
+        with self._engine.begin() as connection:
+            connection.execute(
+                lease.update().where(lease.c.fence == self.fence).values(expires_at=self._clock.now() + TTL_SECONDS)
+            )
+            self.check(connection)
+
+    def check(self, connection: Connection) -> None:
+        """Fails the transaction if a later holder has taken over.
+
+        Raises:
+            StaleError: The lease was lost; nothing of the transaction stays.
+        """
+        row = connection.execute(select(lease.c.fence)).first()
+        if row is None or row.fence != self.fence:
+            raise StaleError(
+                "another writer took over this state, so this one stops",
+                hint="this happens when the process was paused for longer than its lease; run it again",
+            )
+
+    def release(self) -> None:
+        """Gives the lease back; safe to call twice."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        with self._engine.begin() as connection:
+            connection.execute(lease.update().where(lease.c.holder == self._holder).values(expires_at=0.0))

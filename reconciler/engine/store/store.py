@@ -1,0 +1,330 @@
+"""The store: one place for what must survive a restart. Reads are free; every write goes through the lease's fence."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, func, select
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from reconciler.core.deployment import Target
+from reconciler.core.errors import InvalidError, ReconcilerError
+from reconciler.core.resources import Baseline, ResourceId
+from reconciler.core.situation import Hold
+from reconciler.engine.clock import Clock
+from reconciler.engine.store import codec, tables
+from reconciler.engine.store.lease import Lease, LeaseInfo, read_lease
+
+HISTORY_LIMIT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One reconcile that did something, as history keeps it.
+
+    Args:
+        at: Unix time in seconds. outcome: `applied`, `failed`, `partly`, `refused`, `interrupted`, `drift`.
+        data: `digest`, `seconds`, `changes` (id, action, steps, state, reason) and what else it is worth keeping.
+    """
+
+    at: float
+    revision: str
+    outcome: str
+    data: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Something a command asked the daemon to do; `state` is queued, running, done or failed."""
+
+    seq: int
+    at: float
+    state: str
+    kind: str
+    data: Mapping[str, Any]
+    result: Mapping[str, Any]
+
+
+class Store:
+    """The record of one installation.
+
+    Args:
+        path: Of the database file.
+    """
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._engine = tables.open_database(path)
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._lease: Lease | None = None
+        self._cache: dict[ResourceId, Baseline] | None = None
+
+    # --- the lease -----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def writing(self, purpose: str, address: str = "") -> Iterator[Lease]:
+        """Holds the lease for as long as the block runs.
+
+        Raises:
+            StaleError: Somebody else is at work.
+        """
+        lease = Lease(self._engine, self._clock, purpose, address)
+        with self._guarded():
+            lease.take()
+        lease.keep()
+        self._lease, self._cache = lease, None
+        try:
+            yield lease
+        finally:
+            self._lease, self._cache = None, None
+            lease.release()
+
+    def holder(self) -> LeaseInfo | None:
+        """Who is at work now, if anybody."""
+        with self._guarded():
+            return read_lease(self._engine, self._clock.now())
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except OperationalError as exc:
+            raise ReconcilerError(
+                f"the state database cannot be written: {exc.orig}",
+                hint="check the disk and the folder's permissions; nothing that was recorded before is lost",
+            ) from exc
+        except DatabaseError as exc:
+            raise InvalidError(
+                "the state database is damaged",
+                hint="move it away and start again: what runs carries our marks and is adopted, nothing is recreated",
+            ) from exc
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        with self._lock, self._guarded(), self._engine.begin() as connection:
+            if self._lease is not None:
+                connection.execute(tables.lease.update().values(id=tables.lease.c.id))
+                self._lease.check(connection)
+            yield connection
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        with self._guarded(), self._engine.connect() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Closes the database."""
+        self._engine.dispose()
+
+    # --- baselines -----------------------------------------------------------------------------------------------
+
+    def baselines(self) -> Mapping[ResourceId, Baseline]:
+        """Every baseline; the same objects each time while we hold the lease and they do not change."""
+        with self._lock:
+            if self._cache is not None and self._lease is not None:
+                return self._cache
+            with self._read() as connection:
+                rows = connection.execute(select(tables.baselines.c.id, tables.baselines.c.data)).all()
+            self._cache = {b.id: b for b in (codec.baseline_from_text(row.id, row.data) for row in rows)}
+            return self._cache
+
+    def put(self, *baselines: Baseline) -> None:
+        """Records baselines, all or none."""
+        if not baselines:
+            return
+        with self._lock:
+            with self._write() as connection:
+                for baseline in baselines:
+                    values = {"target": baseline.id.target, "data": codec.baseline_to_text(baseline)}
+                    _upsert(connection, tables.baselines, {"id": str(baseline.id)}, values)
+            if self._cache is not None:
+                self._cache = {**self._cache, **{b.id: b for b in baselines}}
+
+    def forget(self, *ids: ResourceId) -> None:
+        """Drops baselines, holds and drift records of resources that are no longer ours or no longer there."""
+        if not ids:
+            return
+        with self._lock:
+            with self._write() as connection:
+                for id_ in ids:
+                    for table in (tables.baselines, tables.holds, tables.drift):
+                        connection.execute(delete(table).where(table.c.id == str(id_)))
+            if self._cache is not None:
+                self._cache = {i: b for i, b in self._cache.items() if i not in ids}
+
+    # --- targets, and small facts ----------------------------------------------------------------------------------
+
+    def targets(self) -> dict[str, Target]:
+        """How to reach each target that something was applied to."""
+        with self._read() as connection:
+            rows = connection.execute(select(tables.targets)).all()
+        return {row.name: codec.target_from_text(row.name, row.data) for row in rows}
+
+    def put_target(self, target: Target) -> None:
+        """Records how to reach a target; writes only if that changed."""
+        text = codec.target_to_text(target)
+        with self._read() as connection:
+            row = connection.execute(select(tables.targets).where(tables.targets.c.name == target.name)).first()
+        if row is None or row.data != text:
+            with self._write() as connection:
+                _upsert(connection, tables.targets, {"name": target.name}, {"data": text})
+
+    def fact(self, key: str) -> Any:
+        """A small recorded fact (`services` of the last whole revision), or None."""
+        with self._read() as connection:
+            row = connection.execute(select(tables.meta).where(tables.meta.c.key == key)).first()
+        return json.loads(row.value) if row else None
+
+    def put_fact(self, key: str, value: Any) -> None:
+        """Records a fact; writes only if it changed."""
+        if self.fact(key) != value:
+            with self._write() as connection:
+                _upsert(connection, tables.meta, {"key": key}, {"value": json.dumps(value)})
+
+    # --- history, holds, drift ---------------------------------------------------------------------------------------
+
+    def record(self, attempt: Attempt) -> None:
+        """Adds to the history, and drops what is older than its limit."""
+        with self._write() as connection:
+            connection.execute(
+                tables.history.insert().values(
+                    at=attempt.at, revision=attempt.revision, outcome=attempt.outcome, data=json.dumps(attempt.data)
+                )
+            )
+            newest = connection.execute(select(func.max(tables.history.c.seq))).scalar_one()
+            connection.execute(delete(tables.history).where(tables.history.c.seq <= newest - HISTORY_LIMIT))
+
+    def history(self, limit: int = 20) -> list[Attempt]:
+        """The latest attempts, newest first."""
+        query = select(tables.history).order_by(tables.history.c.seq.desc()).limit(limit)
+        with self._read() as connection:
+            rows = connection.execute(query).all()
+        return [Attempt(row.at, row.revision, row.outcome, json.loads(row.data), row.seq) for row in rows]
+
+    def holds(self) -> dict[ResourceId, tuple[Hold, int]]:
+        """Changes that failed, with the number of attempts at that version."""
+        with self._read() as connection:
+            rows = connection.execute(select(tables.holds)).all()
+        return {ResourceId.parse(row.id): codec.hold_from_text(row.data) for row in rows}
+
+    def put_hold(self, id_: ResourceId, hold: Hold, attempts: int) -> None:
+        """Records a failure and when to try again."""
+        with self._write() as connection:
+            _upsert(connection, tables.holds, {"id": str(id_)}, {"data": codec.hold_to_text(hold, attempts)})
+
+    def drop_holds(self, ids: Sequence[ResourceId]) -> None:
+        """Forgets failures of what has succeeded since; writes only if there are any."""
+        held = [i for i in ids if i in self.holds()]
+        if held:
+            with self._write() as connection:
+                connection.execute(delete(tables.holds).where(tables.holds.c.id.in_([str(i) for i in held])))
+
+    def drift_since(self) -> dict[ResourceId, tuple[float, Mapping[str, Any]]]:
+        """Resources that are drifted now, since when (Unix seconds), and `count`, `digest`."""
+        with self._read() as connection:
+            rows = connection.execute(select(tables.drift)).all()
+        return {ResourceId.parse(row.id): (row.since, json.loads(row.data)) for row in rows}
+
+    def put_drift(self, id_: ResourceId, since: float, data: Mapping[str, Any]) -> None:
+        """Records that a resource drifted (or drifted further)."""
+        with self._write() as connection:
+            _upsert(connection, tables.drift, {"id": str(id_)}, {"since": since, "data": json.dumps(data)})
+
+    def drop_drift(self, ids: Sequence[ResourceId]) -> None:
+        """Records that resources are no longer drifted."""
+        if ids:
+            with self._write() as connection:
+                connection.execute(delete(tables.drift).where(tables.drift.c.id.in_([str(i) for i in ids])))
+
+    # --- what people decide ------------------------------------------------------------------------------------------
+
+    def suspensions(self) -> dict[str, Mapping[str, Any]]:
+        """Suspended services with `by`, `at`, `reason`."""
+        with self._read() as connection:
+            return {row.service: json.loads(row.data) for row in connection.execute(select(tables.suspensions)).all()}
+
+    def suspend(self, service: str, by: str, reason: str) -> None:
+        """Suspends a service."""
+        data = json.dumps({"by": by, "at": self._clock.now(), "reason": reason})
+        with self._write() as connection:
+            _upsert(connection, tables.suspensions, {"service": service}, {"data": data})
+
+    def resume(self, service: str) -> bool:
+        """Resumes a service; False if it was not suspended."""
+        with self._write() as connection:
+            gone = connection.execute(delete(tables.suspensions).where(tables.suspensions.c.service == service))
+            return bool(gone.rowcount)
+
+    def rotations(self) -> dict[tuple[str, str], int]:
+        """Rotation counters of generated keys by (service, slot)."""
+        with self._read() as connection:
+            rows = connection.execute(select(tables.rotations)).all()
+        return {(row.service, row.slot): row.counter for row in rows}
+
+    def rotate(self, service: str, slot: str) -> int:
+        """Makes the next key of a slot the valid one; returns the new counter."""
+        counter = self.rotations().get((service, slot), 0) + 1
+        with self._write() as connection:
+            _upsert(connection, tables.rotations, {"service": service, "slot": slot}, {"counter": counter})
+        return counter
+
+    def approvals(self) -> dict[str, Mapping[str, Any]]:
+        """Approved plan digests with `by` and `at`."""
+        with self._read() as connection:
+            return {row.digest: json.loads(row.data) for row in connection.execute(select(tables.approvals)).all()}
+
+    def approve(self, digest: str, by: str) -> None:
+        """Approves the plan with this digest."""
+        data = json.dumps({"by": by, "at": self._clock.now()})
+        with self._write() as connection:
+            _upsert(connection, tables.approvals, {"digest": digest}, {"data": data})
+
+    # --- requests to a live daemon -------------------------------------------------------------------------------------
+
+    def enqueue(self, kind: str, data: Mapping[str, Any]) -> int:
+        """Asks the daemon for something; returns the request's number. Needs no lease."""
+        with self._guarded(), self._engine.begin() as connection:
+            result = connection.execute(
+                tables.requests.insert().values(
+                    at=self._clock.now(), state="queued", kind=kind, data=json.dumps(data), result="{}"
+                )
+            )
+            return int(result.inserted_primary_key[0])
+
+    def requests(self, state: str = "queued") -> list[Request]:
+        """Requests in a state, oldest first."""
+        query = select(tables.requests).where(tables.requests.c.state == state).order_by(tables.requests.c.seq)
+        with self._read() as connection:
+            return [_request(row) for row in connection.execute(query).all()]
+
+    def request(self, seq: int) -> Request | None:
+        """One request by number."""
+        with self._read() as connection:
+            row = connection.execute(select(tables.requests).where(tables.requests.c.seq == seq)).first()
+        return _request(row) if row else None
+
+    def answer(self, seq: int, state: str, result: Mapping[str, Any]) -> None:
+        """Moves a request on."""
+        with self._write() as connection:
+            connection.execute(
+                tables.requests.update()
+                .where(tables.requests.c.seq == seq)
+                .values(state=state, result=json.dumps(result))
+            )
+
+
+def _request(row: Any) -> Request:
+    return Request(row.seq, row.at, row.state, row.kind, json.loads(row.data), json.loads(row.result))
+
+
+def _upsert(connection: Connection, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    where = [table.c[name] == value for name, value in key.items()]
+    if not connection.execute(table.update().where(*where).values(**values)).rowcount:
+        connection.execute(table.insert().values(**key, **values))
