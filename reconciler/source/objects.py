@@ -1,0 +1,135 @@
+"""Git's object formats: ids, tree listings, commits, as pure functions over bytes.
+
+Formats: gitformat-pack(5), git-hash-object(1), "Git Internals - Git Objects" in the Git documentation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+Algorithm = Literal["sha1", "sha256"]
+
+FOLDER = 0o040000
+FILE = 0o100644
+EXECUTABLE = 0o100755
+SYMLINK = 0o120000
+SUBMODULE = 0o160000
+_TYPE = 0o170000
+
+
+class Hasher(Protocol):
+    """The part of hashlib's objects that is used here."""
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        """Adds bytes."""
+        ...
+
+    def hexdigest(self) -> str:
+        """The digest so far."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TreeItem:
+    """One name in a folder; `object_id` is that of a blob, a tree or, for submodules, a foreign commit."""
+
+    name: str
+    mode: int
+    object_id: str
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a tree."""
+        return self.mode & _TYPE == FOLDER
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a regular file, executable or not."""
+        return self.mode & _TYPE == 0o100000
+
+    @property
+    def is_symlink(self) -> bool:
+        """Whether it is a symbolic link; its blob holds the target."""
+        return self.mode & _TYPE == SYMLINK
+
+    @property
+    def is_submodule(self) -> bool:
+        """Whether it is another repository's commit."""
+        return self.mode & _TYPE == SUBMODULE
+
+    @property
+    def executable(self) -> bool:
+        """Whether a file's executable bit is set."""
+        return self.is_file and bool(self.mode & 0o111)
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What is needed of a commit object."""
+
+    tree: str
+    subject: str
+    committed_at: float
+
+
+def hasher(kind: str, size: int, algorithm: Algorithm = "sha1") -> Hasher:
+    """A hash that yields Git's id of an object once its `size` bytes have been added."""
+    digest = hashlib.sha1(usedforsecurity=False) if algorithm == "sha1" else hashlib.sha256()
+    digest.update(f"{kind} {size}\0".encode())
+    return digest
+
+
+def object_id(kind: str, data: bytes, algorithm: Algorithm = "sha1") -> str:
+    """Git's id of an object held in memory."""
+    digest = hasher(kind, len(data), algorithm)
+    digest.update(data)
+    return digest.hexdigest()
+
+
+def parse_tree(data: bytes, algorithm: Algorithm = "sha1") -> tuple[TreeItem, ...]:
+    """The items of a tree object, in Git's order; names that are not UTF-8 keep their bytes as surrogates."""
+    width = 20 if algorithm == "sha1" else 32
+    items: list[TreeItem] = []
+    position, end = 0, len(data)
+    find = data.index
+    while position < end:
+        blank = find(b" ", position)
+        nul = find(b"\0", blank)
+        position_after = nul + 1 + width
+        items.append(
+            TreeItem(
+                data[blank + 1 : nul].decode("utf-8", "surrogateescape"),
+                int(data[position:blank], 8),
+                data[nul + 1 : position_after].hex(),
+            )
+        )
+        position = position_after
+    return tuple(items)
+
+
+def format_tree(items: Iterable[TreeItem]) -> bytes:
+    """The bytes of a tree object; folders sort as if their names ended in a slash, as Git sorts them."""
+    ordered = sorted(
+        (item.name.encode("utf-8", "surrogateescape") + (b"/" if item.is_folder else b""), item) for item in items
+    )
+    return b"".join(
+        b"%o %s\0%s" % (item.mode, name.removesuffix(b"/") if item.is_folder else name, bytes.fromhex(item.object_id))
+        for name, item in ordered
+    )
+
+
+def parse_commit(data: bytes) -> Commit:
+    """Tree, subject and time of a commit object."""
+    head, _, message = data.partition(b"\n\n")
+    tree, committed_at = "", 0.0
+    for line in head.split(b"\n"):
+        if line.startswith(b"tree ") and not tree:
+            tree = line[5:].decode()
+        elif line.startswith(b"committer "):
+            stamp = line.rsplit(b" ", 2)
+            committed_at = float(stamp[1]) if len(stamp) == 3 and stamp[1].lstrip(b"-").isdigit() else 0.0
+    first = message.strip().split(b"\n", 1)[0]
+    return Commit(tree, first.decode("utf-8", "replace").strip(), committed_at)
