@@ -1,0 +1,180 @@
+"""The ASGI application: health, metrics and the API document on Starlette, and scoring for servers without our wire."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from .errors import InputError
+from .keys import Keys
+from .metrics import Metrics
+from .outputs import Answer
+from .score import Exchange, Scoring
+from .settings import Settings
+from .streams import BrokenStream, Channel
+from .swagger import Documents
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+NOT_FOUND = (
+    "The requested URL was not found on the server. "
+    "If you entered the URL manually please check your spelling and try again."
+)
+
+
+class Application:
+    """One callable per worker. `documents` is set when the script is loaded."""
+
+    def __init__(self, settings: Settings, scoring: Scoring, keys: Keys, metrics: Metrics) -> None:
+        self._settings = settings
+        self._scoring = scoring
+        self._keys = keys
+        self._metrics = metrics
+        self.documents: Documents | None = None
+        routes = [
+            Route("/", self._root),
+            Route("/health/live", self._live),
+            Route("/health/ready", self._ready),
+            Route("/metrics", self._show_metrics),
+        ]
+        if settings.access.swagger:
+            routes.append(Route("/swagger.json", self._swagger))
+        self._rest = Starlette(routes=routes, exception_handlers={HTTPException: _http_error})
+        self._rest.router.redirect_slashes = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == "/score":
+            await self._score(scope, receive, send)
+        else:
+            await self._rest(scope, receive, send)
+
+    # -- everything but scoring
+
+    async def _root(self, request: Request) -> Response:
+        why = self._scoring.readiness()
+        return Response(f"Unavailable: {why}" if why else "Healthy", 503 if why else 200, media_type="text/html")
+
+    async def _live(self, request: Request) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    async def _ready(self, request: Request) -> Response:
+        why = self._scoring.readiness()
+        return JSONResponse(
+            {"status": "unavailable", "reason": why} if why else {"status": "ready"}, 503 if why else 200
+        )
+
+    async def _show_metrics(self, request: Request) -> Response:
+        if not self._settings.access.metrics_public and not _is_private(request) and not self._allowed(request):
+            return _unauthorised()
+        self._scoring.show()
+        text = self._metrics.text(self._settings.server_version)
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+
+    async def _swagger(self, request: Request) -> Response:
+        if not self._settings.access.swagger_public and not self._allowed(request):
+            return _unauthorised()
+        if self.documents is None:
+            return JSONResponse({"message": self._scoring.readiness()}, 503, {"retry-after": "1"})
+        try:
+            document = self.documents.get(request.query_params.get("version") or "2")
+        except InputError as error:
+            return JSONResponse({"message": error.message}, error.status)
+        return Response(document, media_type="application/json")
+
+    def _allowed(self, request: Request) -> bool:
+        return not self._keys.required or self._keys.allows(request.headers.get("authorization", "").encode("latin-1"))
+
+    # -- scoring over plain ASGI
+
+    async def _score(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = self._scoring.open(dict(scope))
+        status = 499
+        try:
+            answer = exchange.refusal
+            if answer is None:
+                body = await self._body(exchange, receive)
+                if body is None:
+                    return
+                answer = body if isinstance(body, Answer) else await self._run(exchange, body)
+            await self._send(exchange, answer, send)
+            status = answer.status
+        finally:
+            self._scoring.abandon(exchange)
+            self._scoring.close(exchange, status)
+
+    async def _body(self, exchange: Exchange, receive: Receive) -> bytes | Answer | None:
+        scoring, body = self._scoring, bytearray()
+        deadline = time.monotonic() + self._settings.limits.body_timeout
+        try:
+            while True:
+                try:
+                    event = await asyncio.wait_for(receive(), deadline - time.monotonic())
+                except TimeoutError:
+                    return scoring.too_slow()
+                if event["type"] == "http.disconnect":
+                    return None
+                chunk: bytes = event.get("body", b"")
+                body += chunk
+                if not scoring.hold(len(chunk)):
+                    return scoring.no_room()
+                if len(body) > scoring.body_limit:
+                    return scoring.too_large()
+                if not event.get("more_body", False):
+                    return bytes(body)
+        finally:
+            scoring.hold(-len(body))
+
+    async def _run(self, exchange: Exchange, body: bytes) -> Answer:
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def reply(answer: Answer) -> None:
+            if not answered.done():
+                answered.set_result(answer)
+
+        self._scoring.submit(exchange, body, reply)
+        return await answered
+
+    async def _send(self, exchange: Exchange, answer: Answer, send: Send) -> None:
+        headers = self._scoring.finish(exchange, answer)
+        channel = answer.stream
+        if not isinstance(channel, Channel):
+            headers.append((b"content-length", b"%d" % len(answer.body)))
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            await send({"type": "http.response.body", "body": answer.body})
+            return
+        try:
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            while (chunk := await channel.get()) is not None:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        except BrokenStream:
+            return
+        finally:
+            channel.close()
+
+
+def _is_private(request: Request) -> bool:
+    """Whether the request came over the worker's own Unix socket, which only its user can open."""
+    server: Iterable[Any] | None = request.scope.get("server")
+    return server is not None and str(next(iter(server), "")).startswith("/")
+
+
+def _unauthorised() -> Response:
+    words: Mapping[str, str] = {"message": "A valid key is needed: send it as `Authorization: Bearer <key>`."}
+    return JSONResponse(words, 401, {"www-authenticate": "Bearer"})
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    words = {404: NOT_FOUND, 405: "The method is not allowed for the requested URL."}
+    return JSONResponse({"message": words.get(error.status_code, error.detail)}, error.status_code, error.headers)

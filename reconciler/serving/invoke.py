@@ -1,0 +1,149 @@
+"""Calls `run()` for one job, in the thread that scripts own, and turns whatever happens into an answer.
+
+What a script raises is logged here with its traceback; the client gets one sentence and the request id.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, cast
+
+from .errors import InputError
+from .inputs import Headers, headers_for_script, reader
+from .outputs import BROKEN_RESULT, Answer, encoder, message, render
+from .script import EntryScript, Mode
+from .settings import Settings
+
+logger = logging.getLogger("reconciler.serving")
+
+RUN_FAILED = "An unexpected error occurred in scoring script. Check the logs for more info."
+MISMATCH_LENGTH = 300
+
+
+class Job:
+    """One request on its way to `run()`. `settle` is called once in the event loop, with the outcome."""
+
+    __slots__ = ("abandoned", "body", "content_type", "headers", "request_id", "scope", "settle", "settled")
+
+    def __init__(
+        self,
+        scope: dict[str, Any],
+        headers: Headers,
+        content_type: bytes,
+        body: bytes,
+        request_id: bytes,
+        settle: Callable[[Outcome], None],
+    ) -> None:
+        self.scope = scope
+        self.headers = headers
+        self.content_type = content_type
+        self.body = body
+        self.request_id = request_id
+        self.settle = settle
+        self.settled = False
+        self.abandoned = False
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a job. `seconds` is the time inside `run()`, None where it was not called.
+
+    `expired` marks the outcome given to the client while `run()` is still under way.
+    """
+
+    answer: Answer
+    seconds: float | None
+    failed: bool = False
+    expired: bool = False
+
+
+class Invocation:
+    """How one loaded script is called: arguments, the call, the returned value."""
+
+    def __init__(self, entry: EntryScript, settings: Settings) -> None:
+        self._run = entry.run
+        self._takes_headers = entry.takes_headers
+        self._raw = entry.parameters[0][0] if entry.mode is Mode.RAW else None
+        self._read = reader(entry)
+        self._encode = encoder(settings.nan, settings.numpy)
+        self._mismatch_status = 500 if settings.compat == "azureml" else 400
+        self._await: Callable[[Awaitable[Any]], Any] | None = None
+
+    def call(self, job: Job, wait: Callable[[Awaitable[Any]], Any]) -> Outcome:
+        """Call a plain `run()`. Never raises. `wait` finishes an awaitable that `run()` returned all the same."""
+        try:
+            arguments = self._arguments(job)
+        except InputError as error:
+            return Outcome(message(error.status, error.message), None)
+        began = time.perf_counter()
+        try:
+            returned = self._run(**arguments)
+            if inspect.isawaitable(returned):
+                returned = wait(cast("Awaitable[Any]", returned))
+        except BaseException as error:
+            return self._failed(job, error, time.perf_counter() - began)
+        return self._returned(job, returned, time.perf_counter() - began)
+
+    async def call_async(self, job: Job) -> Outcome:
+        """Call an `async def run()`. Raises only CancelledError, when the job took too long."""
+        try:
+            arguments = self._arguments(job)
+        except InputError as error:
+            return Outcome(message(error.status, error.message), None)
+        began = time.perf_counter()
+        try:
+            returned = await self._run(**arguments)
+        except Exception as error:
+            return self._failed(job, error, time.perf_counter() - began)
+        return self._returned(job, returned, time.perf_counter() - began)
+
+    def _arguments(self, job: Job) -> dict[str, Any]:
+        scope = job.scope
+        if self._raw is not None:
+            from .rawrequest import from_scope
+
+            arguments: dict[str, Any] = {self._raw: from_scope(scope, job.headers, job.body)}
+        else:
+            arguments = self._read(scope["method"], job.content_type, scope["query_string"], job.body)
+        if self._takes_headers:
+            arguments["request_headers"] = headers_for_script(job.headers)
+        return arguments
+
+    def _returned(self, job: Job, returned: Any, seconds: float) -> Outcome:
+        try:
+            answer = render(returned, self._encode)
+        except BaseException:
+            _log(job, f"run() returned a {type(returned).__name__} that has no JSON form")
+            return Outcome(message(500, BROKEN_RESULT), seconds, failed=True)
+        answer.headers.append((b"x-ms-run-fn-exec-ms", b"%.3f" % (seconds * 1000)))
+        return Outcome(answer, seconds, failed=answer.status >= 500)
+
+    def _failed(self, job: Job, error: BaseException, seconds: float) -> Outcome:
+        if refused_by_schema(error.__traceback__):
+            said = " ".join(str(error).split())[:MISMATCH_LENGTH]
+            if self._mismatch_status == 400:
+                _log(job, f"input does not match the schema: {said}", logging.INFO, with_traceback=False)
+                return Outcome(message(400, f"Input does not match the schema: {said}"), seconds)
+        _log(job, f"run() failed: {type(error).__name__}")
+        return Outcome(message(500, RUN_FAILED, failed=True), seconds, failed=True)
+
+
+def refused_by_schema(traceback: TracebackType | None) -> bool:
+    """Whether an exception comes out of inference_schema's conversion of the input, before the script's own code."""
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        if code.co_name == "_deserialize_input_argument" and "inference_schema" in code.co_filename:
+            return True
+        traceback = traceback.tb_next
+    return False
+
+
+def _log(job: Job, text: str, level: int = logging.ERROR, with_traceback: bool = True) -> None:
+    fields = {"request_id": job.request_id.decode("latin-1")}
+    logger.log(level, text, exc_info=sys.exc_info() if with_traceback else None, extra={"fields": fields})
