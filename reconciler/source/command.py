@@ -59,6 +59,13 @@ _CONFIG = {
     "http.lowSpeedLimit": "1000",
     "http.lowSpeedTime": "30",
     "log.showSignature": "false",
+    "gpg.program": "gpg",
+    "gpg.openpgp.program": "gpg",
+    "gpg.x509.program": "gpgsm",
+    "gpg.ssh.program": "ssh-keygen",
+    "gpg.ssh.allowedSignersFile": os.devnull,
+    "gpg.ssh.revocationFile": "",
+    "gpg.minTrustLevel": "undefined",
 }
 
 _USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/\s@]*@")

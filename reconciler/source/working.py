@@ -8,7 +8,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, TypeAlias, cast
 
@@ -33,6 +33,8 @@ from reconciler.source.objects import (
 _CHUNK = 1 << 18
 # A file written this recently may be written again without its time stamp moving, so its id is not remembered.
 _RACY_SECONDS = 2.0
+
+_FILTER_OFF = {"clean": "", "smudge": "", "process": "", "required": "false"}
 
 _Stamp: TypeAlias = tuple[int, int, int, int, int]
 
@@ -109,7 +111,7 @@ def overlay(git: Git, database: Database, head_tree: str, cache: StatCache, *, t
         InvalidError: A file cannot be read.
         UnavailableError: Git cannot tell.
     """
-    result = git.run(
+    result = _without_filters(git, timeout).run(
         "status",
         "--porcelain=v2",
         "-z",
@@ -124,6 +126,14 @@ def overlay(git: Git, database: Database, head_tree: str, cache: StatCache, *, t
     for path in _paths(result.output):
         builder.look(path, head_tree)
     return builder.finish(head_tree)
+
+
+def _without_filters(git: Git, timeout: float) -> Git:
+    # The repository's own config may name commands to run over files (gitattributes(5), "filter"); none of them runs.
+    told = git.run("config", "-z", "--name-only", "--get-regexp", r"^filter\.", timeout=timeout)
+    filters = {name.rsplit(".", 1)[0] for name in told.output.decode("utf-8", "surrogateescape").split("\0") if name}
+    off = {f"{name}.{key}": value for name in filters for key, value in _FILTER_OFF.items()}
+    return replace(git, config={**git.config, **off})
 
 
 def _paths(output: bytes) -> Iterable[str]:
