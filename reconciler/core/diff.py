@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from reconciler.core.change import Cause, FieldChange
-from reconciler.core.policy import DriftRule, FieldPolicy, Policy
-from reconciler.core.values import MISSING, Spec, escape, lookup, split_pointer
+from reconciler.core.policy import FieldPolicy, Patterns, Policy
+from reconciler.core.values import MISSING, Spec, escape, split_pointer
 
 
 def equal(left: Any, right: Any) -> bool:
     """Equality of values: numbers by value, booleans never equal to numbers, lists and tuples alike."""
     if left is right:
         return True
+    if isinstance(left, float) and isinstance(right, float):
+        return left == right or (left != left and right != right)  # noqa: PLR0124  a NaN stays what it is
     if isinstance(left, bool) or isinstance(right, bool):
         return isinstance(left, bool) and isinstance(right, bool) and left == right
     if isinstance(left, Mapping) and isinstance(right, Mapping):
@@ -74,23 +76,74 @@ def assign(spec: Any, pointer: str, value: Any) -> Any:
     return copy
 
 
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """The outcome of comparing one resource three ways.
 
     Args:
         changes: What a write must change; empty means that the target is as Git wants it.
-        drift: Owned fields that no longer read as they were left, whatever the policy says of them.
+        drift: Owned fields that no longer read as they were left, whether or not they are written back.
         effective: The desired spec with the fields that are not ours to write taken from the target.
+        stale: What was recorded as sent is not what Git wants, though nothing needs to be written.
     """
 
     changes: tuple[FieldChange, ...]
     drift: tuple[FieldChange, ...]
     effective: Spec
+    stale: bool = False
 
 
-def _owned(pointer: str, *specs: Spec | None) -> bool:
-    return any(spec is not None and lookup(spec, pointer) is not MISSING for spec in specs)
+@dataclass(frozen=True, slots=True)
+class _Sides:
+    """One place of a resource as seen from all sides; `MISSING` where a side has nothing there."""
+
+    desired: Any
+    observed: Any
+    sent: Any
+    answered: Any
+    interrupted: Any
+
+    @property
+    def owners(self) -> list[Any]:
+        """The sides that make a field ours, where they have it."""
+        return [s for s in (self.desired, self.sent, self.interrupted) if s is not MISSING]
+
+    def child(self, step: str | int) -> _Sides:
+        """The same one step further down."""
+        return _Sides(*(_step(side, step) for side in self.all()))
+
+    def all(self) -> tuple[Any, ...]:
+        """The five sides in their order."""
+        return (self.desired, self.observed, self.sent, self.answered, self.interrupted)
+
+    def keys(self, *, foreign: bool) -> list[str] | None:
+        """The keys to go through where this is a map on all sides that matter; None where it must be taken whole."""
+        if not all(isinstance(side, Mapping) for side in self.owners):
+            return None
+        if self.observed is not MISSING and not isinstance(self.observed, Mapping):
+            return None
+        keys: set[str] = set()
+        for side in (*self.owners, *([self.observed] if foreign else [])):
+            keys |= cast("Mapping[str, Any]", side).keys() if side is not MISSING else set()
+        return sorted(keys) or ([] if isinstance(self.observed, Mapping) and self.observed else None)
+
+    def length(self) -> int:
+        """The length that all sides have as lists; 0 where they are not lists of one length."""
+        present = [side for side in self.all() if side is not MISSING]
+        if not all(_is_list(side) for side in present) or self.observed is MISSING:
+            return 0
+        lengths = {len(cast("Sequence[Any]", side)) for side in present}
+        return lengths.pop() if len(lengths) == 1 else 0
+
+
+def _step(side: Any, step: str | int) -> Any:
+    if isinstance(step, int):
+        return side[step] if _is_list(side) else MISSING
+    return cast("Mapping[str, Any]", side).get(step, MISSING) if isinstance(side, Mapping) else MISSING
 
 
 def three_way(
@@ -102,72 +155,136 @@ def three_way(
     interrupted: Spec | None = None,
     policy: Policy = Policy(),  # noqa: B008  a frozen value
     write_only: Sequence[str] = (),
+    *,
+    rewrite: bool = False,
 ) -> Comparison:
     """Compares what Git wants with what is there, knowing what was last sent and what was answered to it.
+
+    Maps are compared key by key, lists item by item where all sides have the same length, anything else as a whole.
 
     Args:
         sent: The last confirmed spec, or None if nothing was ever recorded.
         answered: The target's report of it.
         interrupted: The spec of a write whose result is unknown: its fields count as ours.
-        write_only: Patterns of fields that the target never reports; compared with `sent` alone.
+        write_only: Patterns of fields that the target never reports; compared with what was sent alone.
+        rewrite: The whole resource will be written, so fields that a rule leaves to others are carried over even
+            where Git does not name them.
     """
-    hidden = Policy(rules=tuple(_ignored(pattern) for pattern in write_only))
-
-    def unreadable(pointer: str) -> bool:
-        return bool(write_only) and hidden.of_field(kind, pointer) is FieldPolicy.IGNORE
-
-    drift: list[FieldChange] = []
-    moved: dict[str, tuple[Any, Any]] = {}
-    if sent is not None and answered is not None and interrupted is None:
-        for pointer, was, now in differences(answered, observed):
-            if unreadable(pointer) or not _owned(pointer, sent):
-                continue
-            if policy.of_field(kind, pointer) in (FieldPolicy.IGNORE, FieldPolicy.CREATE_ONLY):
-                continue
-            moved[pointer] = (was, now)
-            drift.append(FieldChange(pointer, now, was, Cause.DRIFT))
-
-    effective: Any = desired
-    for pointer, was, now in differences(desired, observed):
-        rule = policy.of_field(kind, pointer)
-        kept_as_is = rule in (FieldPolicy.IGNORE, FieldPolicy.CREATE_ONLY) and not unreadable(pointer)
-        only_reported = rule is FieldPolicy.REPORT and pointer in moved and equal(lookup(sent, pointer), was)
-        if kept_as_is and (now is not MISSING or rule is FieldPolicy.CREATE_ONLY or not _owned(pointer, desired)):
-            effective = assign(effective, pointer, now) if _owned(pointer, desired) else effective
-        elif only_reported:
-            effective = assign(effective, pointer, now)
-
-    changes: list[FieldChange] = []
-    for pointer, after, now in differences(effective, observed):
-        if unreadable(pointer) or not _owned(pointer, desired, sent, interrupted):
-            continue
-        if after is MISSING and policy.of_field(kind, pointer) in (FieldPolicy.IGNORE, FieldPolicy.CREATE_ONLY):
-            continue
-        if after is MISSING and not _owned(pointer, sent, interrupted):
-            continue
-        if after is MISSING and pointer in moved and policy.of_field(kind, pointer) is FieldPolicy.REPORT:
-            continue
-        left = _left_by_us(pointer, after, sent, answered, now)
-        if left is None:
-            continue
-        changes.append(FieldChange(pointer, now, after, left))
-    for pointer, before, after in differences(sent if sent is not None else {}, desired):
-        if not unreadable(pointer):
-            continue
-        changes.append(FieldChange(pointer, before, after, Cause.PENDING))
+    walker = _ThreeWay(
+        kind, policy, write_only, sent is not None and answered is not None, interrupted is not None, rewrite
+    )
+    sides = _Sides(
+        desired,
+        observed,
+        sent if sent is not None else {},
+        answered if answered is not None else {},
+        interrupted if interrupted is not None else {},
+    )
+    effective = walker.node("", sides)
     return Comparison(
-        tuple(sorted(changes, key=lambda c: c.pointer)), tuple(sorted(drift, key=lambda c: c.pointer)), effective
+        tuple(walker.changes),
+        tuple(walker.drift),
+        desired if equal(effective, desired) else effective,
+        stale=walker.stale and not walker.changes,
     )
 
 
-def _left_by_us(pointer: str, after: Any, sent: Spec | None, answered: Spec | None, now: Any) -> Cause | None:
-    """Why a field must be written: Git changed it, or reality did; None if the target only spells it its own way."""
-    if sent is None or answered is None:
-        return Cause.PENDING
-    if not equal(lookup(sent, pointer), after):
-        return Cause.PENDING
-    return None if equal(lookup(answered, pointer), now) else Cause.DRIFT
+class _ThreeWay:
+    """One walk over all sides of a resource; `node` gives the effective value of a place and collects the rest."""
+
+    def __init__(
+        self, kind: str, policy: Policy, write_only: Sequence[str], recorded: bool, interrupted: bool, rewrite: bool
+    ) -> None:
+        self.kind = kind
+        self.policy = policy
+        self.hidden = Patterns(write_only)
+        self.recorded = recorded
+        self.interrupted = interrupted
+        self.rewrite = rewrite
+        self.changes: list[FieldChange] = []
+        self.drift: list[FieldChange] = []
+        self.stale = False
+
+    def node(self, pointer: str, sides: _Sides) -> Any:
+        keys = sides.keys(foreign=self.rewrite)
+        if keys is not None:
+            return self._map(pointer, sides, keys)
+        if length := sides.length():
+            items = [self.node(f"{pointer}/{i}", sides.child(i)) for i in range(length)]
+            return MISSING if sides.desired is MISSING else [item for item in items if item is not MISSING]
+        return self._leaf(pointer, sides)
+
+    def _map(self, pointer: str, sides: _Sides, keys: Sequence[str]) -> Any:
+        result: dict[str, Any] = dict(sides.desired) if isinstance(sides.desired, Mapping) else {}
+        for key in keys:
+            inner = self.node(f"{pointer}/{escape(key)}", sides.child(key))
+            if inner is MISSING:
+                result.pop(key, None)
+            else:
+                result[key] = inner
+        return result if result or sides.desired is not MISSING else MISSING
+
+    def _leaf(self, pointer: str, sides: _Sides) -> Any:
+        rule = self.policy.of_field(self.kind, pointer)
+        left_alone = rule in (FieldPolicy.IGNORE, FieldPolicy.CREATE_ONLY)
+        wanted, now = sides.desired, sides.observed
+        if self.hidden.match(self.kind, pointer):
+            if not left_alone:
+                self._hidden(pointer, sides)
+            return wanted
+        if left_alone:
+            return now if wanted is not MISSING or self.rewrite else MISSING
+        if not sides.owners:
+            return MISSING
+        wanted = self._preserve(pointer, wanted, now)
+        git_changed = not equal(sides.sent, sides.desired)
+        moved = self.recorded and not self.interrupted and sides.sent is not MISSING
+        moved = moved and not equal(sides.answered, now)
+        if equal(wanted, now):
+            self.stale = self.stale or git_changed
+            return wanted
+        if moved:
+            self.drift.append(FieldChange(pointer, now, sides.answered, Cause.DRIFT))
+            if rule is FieldPolicy.REPORT and not git_changed:
+                return now
+        if not self.recorded or git_changed:
+            self.changes.append(FieldChange(pointer, now, wanted, Cause.PENDING))
+        elif not equal(sides.answered, now):
+            self.changes.append(FieldChange(pointer, now, wanted, Cause.DRIFT))
+        return wanted
+
+    def _hidden(self, pointer: str, sides: _Sides) -> None:
+        """A field that cannot be read back: only what was sent, or may have been, tells what stands there."""
+        uncertain = self.interrupted and not equal(sides.interrupted, sides.desired)
+        if uncertain or not equal(sides.sent, sides.desired):
+            self.changes.append(FieldChange(pointer, sides.sent, sides.desired, Cause.PENDING))
+
+    def _preserve(self, pointer: str, wanted: Any, now: Any) -> Any:
+        """A list that is written as a whole, with what rules leave to others in items of the same name kept."""
+        if not self.policy.rules or not _is_list(wanted) or not _is_list(now):
+            return wanted
+        theirs = _by_name(now)
+        if theirs is None or _by_name(wanted) is None:
+            return wanted
+        items: list[Any] = []
+        for index, item in enumerate(wanted):
+            merged = item
+            there = theirs.get(item["name"], MISSING)
+            if there is not MISSING:
+                for below, value, live in differences(item, there, f"{pointer}/{index}"):
+                    rule = self.policy.of_field(self.kind, below)
+                    if value is not MISSING and rule in (FieldPolicy.IGNORE, FieldPolicy.CREATE_ONLY):
+                        merged = assign(merged, below.removeprefix(f"{pointer}/{index}"), live)
+            items.append(merged)
+        return items
 
 
-def _ignored(pattern: str) -> DriftRule:
-    return DriftRule(pattern, FieldPolicy.IGNORE)
+def _by_name(items: Sequence[Any]) -> dict[str, Mapping[str, Any]] | None:
+    """The items of a list by their `name`, or None if they are not named, or not uniquely."""
+    named: dict[str, Mapping[str, Any]] = {}
+    for item in items:
+        name = cast("Mapping[str, Any]", item).get("name") if isinstance(item, Mapping) else None
+        if not isinstance(name, str) or name in named:
+            return None
+        named[name] = cast("Mapping[str, Any]", item)
+    return named

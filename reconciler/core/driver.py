@@ -163,3 +163,7 @@ class Catalogue(Protocol):
     def render_models(self, models: Sequence[ModelVersion]) -> Sequence[Desired]:
         """One resource a model version. Pure."""
         ...
+
+    def catalogue(self) -> Mapping[str, Mapping[str, str]]:
+        """Registered versions: name -> version -> digest."""
+        ...

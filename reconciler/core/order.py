@@ -26,7 +26,7 @@ def in_order(nodes: Iterable[Node], depends_on: Mapping[Node, Collection[Node]])
     try:
         sorter.prepare()
     except CycleError as exc:
-        circle = " -> ".join(str(node) for node in exc.args[1])
+        circle = " -> ".join(str(node) for node in reversed(exc.args[1]))
         raise InvalidError(
             f"these depend on each other in a circle: {circle}", hint="take one of the references out"
         ) from exc

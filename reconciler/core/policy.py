@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -38,10 +39,22 @@ def _compile(pattern: str) -> tuple[str, re.Pattern[str]]:
     kind, colon, pointer = pattern.partition(":")
     if not colon or kind.startswith("/"):
         kind, pointer = "", pattern
-    steps = [
-        ".*" if step == "**" else "[^/]*" if step == "*" else re.escape(step) for step in pointer.strip("/").split("/")
-    ]
-    return kind, re.compile("^/" + "/".join(steps) + "(/|$)")
+    wanted = [step for step in pointer.removeprefix("/").split("/") if step] if pointer.strip("/") else []
+    steps = ["(?:/[^/]*)*" if s == "**" else "/[^/]*" if s == "*" else "/" + re.escape(s) for s in wanted]
+    return kind, re.compile("".join(steps) + "(?:/|$)")
+
+
+class Patterns:
+    """A set of field patterns of one meaning, as capabilities declare them (immutable, write-only …)."""
+
+    __slots__ = ("_rules",)
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self._rules = tuple(DriftRule(pattern, FieldPolicy.IGNORE) for pattern in patterns)
+
+    def match(self, kind: str, pointer: str) -> bool:
+        """Whether one of them speaks of this field or of one above it."""
+        return any(rule.matches(kind, pointer) for rule in self._rules)
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,6 +215,7 @@ class Baseline:
     Args:
         sent: The spec of the last confirmed write, unknowns filled in; None before the first was confirmed.
         answered: The target's own report right after it, or right after it was last seen in sync.
+        depends_on: What it needed, so that it is deleted before that.
         pending: A write that was begun and not confirmed.
         unused_since: Unix time in seconds at which nothing needed a retained artifact any more.
     """
@@ -227,5 +228,6 @@ class Baseline:
     revision: str = ""
     protect: bool = False
     prune: bool = True
+    depends_on: tuple[ResourceId, ...] = ()
     pending: Pending | None = None
     unused_since: float | None = None

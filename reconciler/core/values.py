@@ -52,11 +52,22 @@ def to_json(value: Any) -> Any:
         case Unknown():
             return {"$unknown": [value.source, value.pointer]}
         case Mapping():
-            return {str(k): to_json(v) for k, v in cast("Mapping[object, object]", value).items()}
+            items = {str(k): to_json(v) for k, v in cast("Mapping[object, object]", value).items()}
+            return _renamed(items, 1)
         case list() | tuple():
             return [to_json(item) for item in cast("Sequence[object]", value)]
         case _:
             return value
+
+
+def _renamed(items: dict[str, Any], shift: int) -> dict[str, Any]:
+    """A map of the user's that looks like one of our tags gets one `$` more on the way out and one less back in."""
+    if len(items) != 1:
+        return items
+    ((key, inner),) = items.items()
+    if key.lstrip("$") not in ("secret", "secretRef", "unknown") or key[:1] != "$":
+        return items
+    return {("$" + key if shift > 0 else key[1:]): inner}
 
 
 def from_json(value: Any) -> Any:
@@ -72,7 +83,7 @@ def from_json(value: Any) -> Any:
                 return SecretRef(source, name)
             if tag == "$unknown":
                 return Unknown(str(inner[0]), str(inner[1]))
-        return {k: from_json(v) for k, v in items.items()}
+        return {k: from_json(v) for k, v in _renamed(items, -1).items()}
     if isinstance(value, list):
         return [from_json(item) for item in cast("list[Any]", value)]
     return value
@@ -107,7 +118,7 @@ def split_pointer(pointer: str) -> list[str]:
     """The steps of a JSON pointer (RFC 6901 §4); the empty pointer is the whole value."""
     if not pointer:
         return []
-    return [step.replace("~1", "/").replace("~0", "~") for step in pointer.lstrip("/").split("/")]
+    return [step.replace("~1", "/").replace("~0", "~") for step in pointer.removeprefix("/").split("/")]
 
 
 def lookup(value: Any, pointer: str) -> Any:
@@ -118,7 +129,7 @@ def lookup(value: Any, pointer: str) -> Any:
             current = cast("Mapping[str, Any]", current).get(step, MISSING)
         elif isinstance(current, (list, tuple)):
             items = cast("Sequence[Any]", current)
-            current = items[int(step)] if step.isdigit() and int(step) < len(items) else MISSING
+            current = items[int(step)] if step.isdecimal() and int(step) < len(items) else MISSING
         else:
             return MISSING
         if current is MISSING:

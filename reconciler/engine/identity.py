@@ -53,7 +53,7 @@ def load_identity(path: Path) -> Identity:
         return _make(path)
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise InvalidError(
-            f"the identity file {path} cannot be used ({type(exc).__name__}); without it nothing that runs is known as ours",
+            f"the identity file {path} cannot be used ({type(exc).__name__}); without it nothing is known as ours",
             hint="restore it from its backup; only if there is none, move it away and adopt what runs",
         ) from exc
     return Identity(installation, key)

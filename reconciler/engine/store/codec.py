@@ -21,6 +21,7 @@ def baseline_to_text(baseline: Baseline) -> str:
         "revision": baseline.revision,
         "protect": baseline.protect,
         "prune": baseline.prune,
+        "dependsOn": [str(d) for d in baseline.depends_on],
         "unusedSince": baseline.unused_since,
     }
     if baseline.pending is not None:
@@ -49,6 +50,7 @@ def baseline_from_text(id_: str, text: str) -> Baseline:
         revision=data.get("revision", ""),
         protect=bool(data.get("protect", False)),
         prune=bool(data.get("prune", True)),
+        depends_on=tuple(ResourceId.parse(d) for d in data.get("dependsOn", ())),
         unused_since=data.get("unusedSince"),
         pending=None
         if pending is None

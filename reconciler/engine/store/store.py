@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,10 +66,10 @@ class Store:
         self._lease: Lease | None = None
         self._cache: dict[ResourceId, Baseline] | None = None
 
-    # --- the lease -----------------------------------------------------------------------------------------------
+    # --- the lease
 
     @contextmanager
-    def writing(self, purpose: str, address: str = "") -> Iterator[Lease]:
+    def writing(self, purpose: str, address: str = "") -> Generator[Lease]:
         """Holds the lease for as long as the block runs.
 
         Raises:
@@ -92,7 +92,7 @@ class Store:
             return read_lease(self._engine, self._clock.now())
 
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
+    def _guarded(self) -> Generator[None]:
         try:
             yield
         except OperationalError as exc:
@@ -107,7 +107,7 @@ class Store:
             ) from exc
 
     @contextmanager
-    def _write(self) -> Iterator[Connection]:
+    def _write(self) -> Generator[Connection]:
         with self._lock, self._guarded(), self._engine.begin() as connection:
             if self._lease is not None:
                 connection.execute(tables.lease.update().values(id=tables.lease.c.id))
@@ -115,7 +115,7 @@ class Store:
             yield connection
 
     @contextmanager
-    def _read(self) -> Iterator[Connection]:
+    def _read(self) -> Generator[Connection]:
         with self._guarded(), self._engine.connect() as connection:
             yield connection
 
@@ -123,7 +123,7 @@ class Store:
         """Closes the database."""
         self._engine.dispose()
 
-    # --- baselines -----------------------------------------------------------------------------------------------
+    # --- baselines
 
     def baselines(self) -> Mapping[ResourceId, Baseline]:
         """Every baseline; the same objects each time while we hold the lease and they do not change."""
@@ -159,7 +159,7 @@ class Store:
             if self._cache is not None:
                 self._cache = {i: b for i, b in self._cache.items() if i not in ids}
 
-    # --- targets, and small facts ----------------------------------------------------------------------------------
+    # --- targets, and small facts
 
     def targets(self) -> dict[str, Target]:
         """How to reach each target that something was applied to."""
@@ -188,7 +188,7 @@ class Store:
             with self._write() as connection:
                 _upsert(connection, tables.meta, {"key": key}, {"value": json.dumps(value)})
 
-    # --- history, holds, drift ---------------------------------------------------------------------------------------
+    # --- history, holds, drift
 
     def record(self, attempt: Attempt) -> None:
         """Adds to the history, and drops what is older than its limit."""
@@ -243,7 +243,7 @@ class Store:
             with self._write() as connection:
                 connection.execute(delete(tables.drift).where(tables.drift.c.id.in_([str(i) for i in ids])))
 
-    # --- what people decide ------------------------------------------------------------------------------------------
+    # --- what people decide
 
     def suspensions(self) -> dict[str, Mapping[str, Any]]:
         """Suspended services with `by`, `at`, `reason`."""
@@ -286,7 +286,7 @@ class Store:
         with self._write() as connection:
             _upsert(connection, tables.approvals, {"digest": digest}, {"data": data})
 
-    # --- requests to a live daemon -------------------------------------------------------------------------------------
+    # --- requests to a live daemon
 
     def enqueue(self, kind: str, data: Mapping[str, Any]) -> int:
         """Asks the daemon for something; returns the request's number. Needs no lease."""
@@ -296,7 +296,8 @@ class Store:
                     at=self._clock.now(), state="queued", kind=kind, data=json.dumps(data), result="{}"
                 )
             )
-            return int(result.inserted_primary_key[0])
+            key = result.inserted_primary_key
+            return int(key[0]) if key else 0
 
     def requests(self, state: str = "queued") -> list[Request]:
         """Requests in a state, oldest first."""

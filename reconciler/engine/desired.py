@@ -1,0 +1,179 @@
+"""Hops 3 and 4: from a tree to desired resources, remembering what did not change.
+
+Loading and resolving are `reconciler.manifests`'; here secrets are filled in, drivers render, and what several
+services share (a model version, an environment) becomes one resource.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from reconciler.core.contents import Revision, Tree
+from reconciler.core.deployment import Deployment, ModelVersion, Target
+from reconciler.core.driver import Catalogue, Driver, Endpoint
+from reconciler.core.errors import InvalidError
+from reconciler.core.policy import Policy
+from reconciler.core.problems import Problem, Severity, errors_of
+from reconciler.core.resources import Desired, ResourceId
+from reconciler.core.secrets import Secret
+from reconciler.manifests.load import DocumentCache, Repo, load
+from reconciler.manifests.resolve import Resolution, resolve
+
+Fill: TypeAlias = Callable[[Deployment], tuple[Deployment, list[Problem]]]
+
+
+@dataclass(frozen=True)
+class DesiredState:
+    """What one revision wants.
+
+    Args:
+        desired: Every resource of every target, each id once.
+        targets: The targets that services name, and the built-in one.
+        services: Every service that the revision names, resolved or not.
+        incomplete: Services with errors, which are left alone.
+        whole: No document has an error.
+        keys: The key to test and score each service with, where it wants one.
+    """
+
+    revision: Revision
+    desired: tuple[Desired, ...]
+    targets: Mapping[str, Target]
+    services: frozenset[str]
+    incomplete: frozenset[str]
+    whole: bool
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+    keys: Mapping[str, Secret]
+    deployments: Mapping[str, Deployment] = field(default_factory=dict[str, Deployment])
+
+
+@dataclass
+class DesiredStates:
+    """Computes desired states one after another, reusing what the last one computed.
+
+    Args:
+        drivers: A driver for each target name that services use; raises InvalidError for a type without one.
+        registries: Drivers of the built-in registries, which every deployment is rendered through.
+        fill: Replaces secret references; the identity function in offline plans.
+    """
+
+    drivers: Callable[[Mapping[str, Target]], tuple[Mapping[str, Driver], Sequence[Problem]]]
+    registries: Sequence[Driver]
+    fill: Fill
+    cache: DocumentCache | None = None
+    _repo: Repo | None = field(default=None, init=False)
+    _resolution: Resolution | None = field(default=None, init=False)
+    _rendered: dict[str, tuple[Deployment, Deployment, tuple[Desired, ...]]] = field(
+        default_factory=dict[str, "tuple[Deployment, Deployment, tuple[Desired, ...]]"], init=False
+    )
+    _models: tuple[tuple[ModelVersion, ...], tuple[Desired, ...]] = field(default=((), ()), init=False)
+    _merged: dict[ResourceId, Desired] = field(default_factory=dict[ResourceId, Desired], init=False)
+
+    def of(self, tree: Tree) -> DesiredState:
+        """The desired state of a tree; problems are in it, none is raised."""
+        self._repo = load(tree, self.cache, self._repo)
+        catalogue = {}
+        for registry in self.registries:
+            if isinstance(registry, Catalogue):
+                catalogue = registry.catalogue()
+        self._resolution = resolve(self._repo, tree, catalogue, self._resolution)
+        resolution = self._resolution
+        problems = list(resolution.problems)
+        drivers, unknown_types = self.drivers({d.target.name: d.target for d in resolution.deployments})
+        problems += unknown_types
+        incomplete = set(resolution.incomplete)
+        rendered: list[Desired] = list(self._render_models(resolution.models))
+        keys: dict[str, Secret] = {}
+        kept: dict[str, tuple[Deployment, Deployment, tuple[Desired, ...]]] = {}
+        for deployment in resolution.deployments:
+            driver = drivers.get(deployment.target.name)
+            if driver is None:
+                incomplete.add(deployment.service)
+                continue
+            filled, missing = self._filled(deployment)
+            if missing:
+                problems += missing
+                incomplete.add(deployment.service)
+                continue
+            known = self._rendered.get(deployment.service)
+            if known is not None and known[0] is deployment and known[1] == filled:
+                resources = known[2]
+            else:
+                try:
+                    resources = self._render(filled, driver)
+                except InvalidError as exc:
+                    problems += exc.problems or [
+                        Problem(exc.code, exc.message, deployment.position, exc.hint, f"Service/{deployment.service}")
+                    ]
+                    incomplete.add(deployment.service)
+                    continue
+            kept[deployment.service] = (deployment, filled, resources)
+            rendered += resources
+            if isinstance(filled.auth.primary, Secret) and filled.auth.enabled:
+                keys[deployment.service] = filled.auth.primary
+        self._rendered = kept
+        merged, clashes = self._merge(rendered)
+        problems += clashes
+        return DesiredState(
+            revision=tree.revision,
+            desired=merged,
+            targets={d.target.name: d.target for d in resolution.deployments},
+            services=frozenset(d.service for d in resolution.deployments) | incomplete,
+            incomplete=frozenset(incomplete),
+            whole=not errors_of(problems),
+            problems=tuple(sorted(problems, key=lambda p: p.sort_key)),
+            warnings=tuple(p for p in problems if p.severity is Severity.WARNING),
+            keys=keys,
+            deployments={service: entry[1] for service, entry in kept.items()},
+        )
+
+    def _filled(self, deployment: Deployment) -> tuple[Deployment, list[Problem]]:
+        return self.fill(deployment)
+
+    def _render_models(self, models: tuple[ModelVersion, ...]) -> tuple[Desired, ...]:
+        if self._models[0] is not models:
+            found: list[Desired] = []
+            for registry in self.registries:
+                if isinstance(registry, Catalogue):
+                    found += registry.render_models(models)
+            self._models = (models, tuple(found))
+        return self._models[1]
+
+    def _render(self, deployment: Deployment, driver: Driver) -> tuple[Desired, ...]:
+        resources: list[Desired] = []
+        needed: set[ResourceId] = set()
+        own = list(driver.render(deployment))
+        for desired in own:
+            needed.update(desired.depends_on)
+        for registry in self.registries:
+            # A registry renders all that a deployment could need; only what its target asks for is made.
+            resources += [d for d in registry.render(deployment) if d.id in needed]
+        endpoints = driver.capabilities.endpoints if isinstance(driver, Endpoint) else frozenset[str]()
+        resources += [replace(d, tests=deployment.tests) if d.id.kind in endpoints else d for d in own]
+        return tuple(resources)
+
+    def _merge(self, rendered: Sequence[Desired]) -> tuple[tuple[Desired, ...], list[Problem]]:
+        """One resource an id; shared ones belong to no service, and equal ones keep their identity between runs."""
+        groups: dict[ResourceId, list[Desired]] = defaultdict(list)
+        for desired in rendered:
+            groups[desired.id].append(desired)
+        merged: dict[ResourceId, Desired] = {}
+        problems: list[Problem] = []
+        for id_, group in groups.items():
+            first = group[0]
+            if any(other.spec != first.spec for other in group[1:]):
+                services = " and ".join(sorted({d.service for d in group}))
+                message = f"{id_} is wanted in two different ways, by {services}"
+                problems.append(Problem("clash", message, hint="rename one of them", subject=str(id_)))
+            one = first
+            if len(group) > 1 and any(d.service != first.service or d.warnings != first.warnings for d in group):
+                warnings = tuple(dict.fromkeys(w for d in group for w in d.warnings))
+                policy = first.policy if all(d.policy == first.policy for d in group) else Policy()
+                one = replace(first, service="", warnings=warnings, policy=policy)
+            before = self._merged.get(id_)
+            merged[id_] = before if before is not None and (before is one or before == one) else one
+        self._merged = merged
+        return tuple(merged.values()), problems

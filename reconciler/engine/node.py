@@ -1,0 +1,349 @@
+"""One change on its way: intent written before each call, result after, tests in between, undone if they fail.
+
+A node is moved on by `advance`, called from a worker thread whenever it is due; the scheduler (`engine.apply`) decides
+when. Every move goes through the transition table of `engine.lifecycle`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from reconciler.core.change import Action, Change, Step
+from reconciler.core.driver import Driver, Endpoint, InProgress
+from reconciler.core.errors import ReconcilerError, Retry, TargetError, TimedOutError
+from reconciler.core.resources import Baseline, Mark, Observation, Observed, Pending, ResourceId
+from reconciler.core.secrets import Secret
+from reconciler.core.values import MISSING, Spec, Unknown, lookup, transform
+from reconciler.engine.clock import Clock
+from reconciler.engine.judge import Verdict, judge
+from reconciler.engine.lifecycle import FINAL, Signal, State, follow
+from reconciler.engine.progress import Progress, ProgressEvent, Result
+from reconciler.engine.smoke import run_tests
+from reconciler.engine.store import Store
+
+MAX_TRIES = 4
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a node needs from outside.
+
+    Args:
+        look: Observes a target; the answer is not older than the given monotonic time.
+        outputs: What a resource that is there (or was just made) gives to others.
+        keys: The key to test a service with.
+    """
+
+    driver: Driver
+    store: Store
+    clock: Clock
+    progress: Progress
+    look: Callable[[str, float], Observation]
+    outputs: Callable[[ResourceId], Mapping[str, Any]]
+    keys: Mapping[str, Secret]
+
+
+@dataclass
+class Node:
+    """The progress of one change; only one thread works on it at a time."""
+
+    change: Change
+    around: Surroundings
+    prior: Baseline | None
+    state: State = State.WAITING
+    due: float = 0.0
+    index: int = 0
+    tries: int = 0
+    started: float | None = None
+    deadline: float = 0.0
+    called_at: float = 0.0
+    awaiting: bool = False
+    answered: Observed | None = None
+    reason: str = ""
+    code: str = ""
+    hint: str = ""
+    done_steps: list[Step] = field(default_factory=list[Step])
+    filled: Change | None = None
+    interval: float = 1.0
+
+    @property
+    def id(self) -> ResourceId:
+        """The resource it is about."""
+        return self.change.id
+
+    @property
+    def final(self) -> bool:
+        """Nothing more will happen to it in this run."""
+        return self.state in FINAL
+
+    @property
+    def step(self) -> Step:
+        """The step it is at; the last one once it is through."""
+        steps = self.change.steps or (Step.APPLY,)
+        return steps[min(self.index, len(steps) - 1)]
+
+    def result(self) -> Result:
+        """How it ended."""
+        seconds = self.around.clock.monotonic() - self.started if self.started is not None else 0.0
+        digest = self.change.mark.spec_digest if self.change.mark else ""
+        return Result(
+            self.id,
+            self.change.action,
+            self.state,
+            self.change.service,
+            self.reason,
+            self.code,
+            self.hint,
+            tuple(self.done_steps),
+            round(seconds, 3),
+            digest,
+        )
+
+    # Moving on
+
+    def move(self, signal: Signal, text: str = "") -> None:
+        """Follows a signal and tells those who watch."""
+        self.state = follow(self.state, signal)
+        seconds = self.around.clock.monotonic() - self.started if self.started is not None else 0.0
+        self.around.progress(ProgressEvent(self.id, self.change.action, self.step, self.state, text, seconds))
+
+    def advance(self) -> None:
+        """Does what is due: a call, a look, a test. Never raises; what goes wrong becomes the node's end."""
+        now = self.around.clock.monotonic()
+        if self.started is None:
+            self.started = now
+            self.deadline = now + self.around.driver.capabilities.deadline_seconds
+        try:
+            if self.state is not State.WAITING and now > self.deadline:
+                raise TimedOutError(f"not done within {self.around.driver.capabilities.deadline_seconds:.0f} s")
+            self._advance()
+        except TargetError as exc:
+            self._target_said(exc)
+        except ReconcilerError as exc:
+            self._fail(exc.message, exc.code, exc.hint)
+        except Exception as exc:
+            # A fault of ours or of a driver must not take the other changes down with it.
+            log.exception("internal error", extra={"resource": str(self.id)})
+            self._fail(f"internal error: {type(exc).__name__}", "internal", "the daemon's log has the details")
+
+    def _advance(self) -> None:
+        if self.state is State.UNDOING:
+            self._undo()
+        elif self.awaiting:
+            self._await()
+        elif self.index >= len(self.change.steps):
+            self._finish()
+        elif self.step is Step.TEST:
+            self._test()
+        else:
+            self._call()
+
+    def _next(self) -> None:
+        self.done_steps.append(self.step)
+        self.index += 1
+        self.awaiting, self.tries = False, 0
+        self.due = self.around.clock.monotonic()
+        if self.index >= len(self.change.steps):
+            self._finish()
+        elif self.step is Step.TEST:
+            self.move(Signal.NEXT_TEST)
+        else:
+            self.move(Signal.NEXT_CALL)
+
+    # Calls
+
+    def _call(self) -> None:
+        if self.state in (State.WAITING, State.BACKING_OFF):
+            self.move(Signal.READY if self.state is State.WAITING else Signal.NEXT_CALL)
+        filled = self._filled()
+        self._intend(filled, self.step)
+        self.called_at = self.around.clock.monotonic()
+        answer = self.around.driver.apply(replace(filled, step=self.step))
+        if isinstance(answer, InProgress):
+            self._intend(filled, self.step, answer.token)
+            self._wait(answer.retry_after)
+            self.move(Signal.ACCEPTED)
+        else:
+            self.answered = answer.answered or self.answered
+            self._next()
+
+    def _wait(self, seconds: float) -> None:
+        self.awaiting = True
+        self.due = self.around.clock.monotonic() + seconds
+        self.interval = seconds
+
+    def _await(self) -> None:
+        observation = self.around.look(self.id.target, self.due)
+        judgement = judge(self._filled(), self.step, observation)
+        match judgement.verdict:
+            case Verdict.DONE:
+                self.answered = judgement.observed or self.answered
+                self._next()
+            case Verdict.STILL:
+                self.due = self.around.clock.monotonic() + min(self.interval * 1.5, 15.0)
+                self.interval = min(self.interval * 1.5, 15.0)
+                self.move(Signal.ACCEPTED, judgement.reason)
+            case Verdict.FAILED:
+                self._failed_step(judgement.reason, "not-ready")
+
+    def _filled(self) -> Change:
+        """The change with its unknowns filled in, once, just before its first call."""
+        if self.filled is None:
+            self.filled = self.change
+            desired = self.change.desired
+            if desired is not None:
+                spec = transform(desired.spec, self._known)
+                self.filled = replace(self.change, desired=replace(desired, spec=spec))
+        return self.filled
+
+    def _known(self, leaf: Any) -> Any:
+        if not isinstance(leaf, Unknown):
+            return leaf
+        found = lookup(self.around.outputs(ResourceId.parse(leaf.source)), leaf.pointer)
+        if found is MISSING:
+            raise TargetError(f"{leaf.source} was applied but does not report {leaf.pointer}, which {self.id} needs")
+        return found
+
+    # The record
+
+    def _intend(self, change: Change, step: Step, token: str = "") -> None:
+        base = self.prior or Baseline(self.id, service=change.service)
+        sent = change.desired.spec if change.desired and change.action is not Action.DELETE else None
+        revision = change.mark.revision if change.mark else ""
+        pending = Pending(change.action.value, step.value, sent, revision, token, self.around.clock.now())
+        self.around.store.put(replace(base, pending=pending))
+
+    def _finish(self) -> None:
+        change = self._filled()
+        if change.action in (Action.DELETE, Action.FORGET):
+            self.around.store.forget(self.id)
+        else:
+            self.around.store.put(self._confirmed(change))
+        self.around.store.drop_holds([self.id])
+        self.move(Signal.STEP_DONE)
+
+    def _confirmed(self, change: Change) -> Baseline:
+        observed = self.answered or (change.observed if not change.steps else None)
+        if observed is None:
+            observed = self.around.look(self.id.target, self.around.clock.monotonic()).resources.get(self.id)
+        desired = change.desired
+        mark = change.mark or (observed.mark if observed else None)
+        nothing: Spec = {}
+        spec = desired.spec if desired else (observed.spec if observed else nothing)
+        return Baseline(
+            self.id,
+            service=change.service,
+            sent=spec,
+            answered=observed.spec if observed else spec,
+            outputs=observed.outputs if observed else {},
+            revision=mark.revision if mark else "",
+            protect=mark.protect if mark else False,
+            prune=desired.policy.prune if desired else True,
+            depends_on=desired.depends_on if desired else (),
+        )
+
+    def _withdraw(self) -> None:
+        """Nothing was written (or what was written is undone): the record is what it was."""
+        if self.prior is not None:
+            self.around.store.put(self.prior)
+        else:
+            self.around.store.forget(self.id)
+
+    # Tests
+
+    def _test(self) -> None:
+        if self.state is State.WAITING:
+            self.move(Signal.NEXT_TEST)
+        change = self.change
+        staged = Step.PROMOTE in change.steps
+        driver = self.around.driver
+        address = driver.address(self.id, staged=staged) if isinstance(driver, Endpoint) else None
+        if address is None:
+            self._failed_step("it cannot be tested: it has no address", "tests-failed")
+            return
+        tests = change.desired.tests if change.desired else ()
+        problems = run_tests(address, tests, self.around.keys.get(change.service))
+        if problems:
+            self._failed_step("; ".join(problems), "tests-failed")
+        else:
+            self._next()
+
+    # What goes wrong
+
+    def _target_said(self, exc: TargetError) -> None:
+        passing = exc.retry is Retry.WAIT or (exc.retry is Retry.BACKOFF and self.tries + 1 < MAX_TRIES)
+        if passing and self.state in (State.CALLING, State.IN_PROGRESS, State.UNDOING):
+            self.tries += 1
+            delay = exc.retry_after if exc.retry_after is not None else min(2.0 ** (self.tries - 1), 15.0)
+            self.due = self.around.clock.monotonic() + delay
+            self.reason = exc.message
+            if self.state is State.CALLING:
+                self.move(Signal.TRY_AGAIN, exc.message)
+            else:
+                self.move(Signal.ACCEPTED, exc.message)
+            return
+        nothing_written = exc.retry in (Retry.STOP, Retry.OBSERVE)
+        if nothing_written and self.state is not State.UNDOING and Step.PROMOTE in self.change.steps[: self.index + 1]:
+            self._failed_step(exc.message, exc.code, exc.hint)
+            return
+        if nothing_written and self.state is State.CALLING:
+            if Step.STAGE in self.change.steps:
+                self._failed_step(exc.message, exc.code, exc.hint)
+                return
+            self._withdraw()
+        self._fail(exc.message, exc.code, exc.hint)
+
+    def _fail(self, reason: str, code: str, hint: str = "") -> None:
+        self.reason, self.code, self.hint = reason, code, hint
+        if not self.final:
+            self.state = State.FAILED
+            seconds = self.around.clock.monotonic() - self.started if self.started is not None else 0.0
+            event = ProgressEvent(self.id, self.change.action, self.step, self.state, reason, seconds)
+            self.around.progress(event)
+
+    def _failed_step(self, reason: str, code: str, hint: str = "") -> None:
+        """The new version is no good: with staging the old one never stopped, without it we go back."""
+        self.reason, self.code, self.hint = reason, code, hint
+        self.awaiting, self.tries = False, 0
+        self.due = self.around.clock.monotonic()
+        if Step.PROMOTE in self.change.steps or self.step is Step.TEST:
+            self.move(Signal.STAGED_FAILED, reason)
+        else:
+            self._fail(reason, code, hint)
+
+    def _undo(self) -> None:
+        change = self._filled()
+        if Step.PROMOTE in change.steps:
+            step, undo = Step.DISCARD, change
+        else:
+            step, undo = Step.APPLY, self._way_back(change)
+        if self.awaiting:
+            judgement = judge(undo, step, self.around.look(self.id.target, self.due))
+            if judgement.verdict is Verdict.STILL:
+                self.due = self.around.clock.monotonic() + self.interval
+                return
+            answered = judgement.observed
+        else:
+            answer = self.around.driver.apply(replace(undo, step=step))
+            if isinstance(answer, InProgress):
+                self._wait(answer.retry_after)
+                return
+            answered = answer.answered
+        self.done_steps.append(Step.DISCARD)
+        self._withdraw()
+        self.answered = answered
+        self.move(Signal.STEP_DONE, self.reason)
+
+    def _way_back(self, change: Change) -> Change:
+        """The change that brings the previous version back, or takes away a first one that failed its tests."""
+        seen = self.answered or change.observed
+        if self.prior is None or self.prior.sent is None or change.desired is None:
+            return replace(change, action=Action.DELETE, desired=None, observed=seen, steps=(Step.APPLY,))
+        before = replace(change.desired, spec=self.prior.sent)
+        mark: Mark | None = replace(change.mark, spec_digest=before.spec_digest) if change.mark else None
+        action = Action.REPLACE if change.action is Action.REPLACE else Action.UPDATE
+        return replace(change, action=action, desired=before, mark=mark, observed=seen, steps=(Step.APPLY,))

@@ -1,0 +1,49 @@
+"""What a run tells those who watch it, and what it leaves behind of each change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from reconciler.core.change import Action, Step
+from reconciler.core.resources import ResourceId
+from reconciler.engine.lifecycle import State
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressEvent:
+    """A change moved on; `text` is for people and holds no secrets."""
+
+    id: ResourceId
+    action: Action
+    step: Step
+    state: State
+    text: str = ""
+    seconds: float = 0.0
+
+
+Progress: TypeAlias = Callable[[ProgressEvent], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one change ended.
+
+    Args:
+        reason: Why it failed, was skipped or was not attempted.
+        code: The error's code (`tests-failed`, `conflict`, …); empty if done.
+        steps: The steps carried out, `discard` included.
+        seconds: From its first call to its end.
+    """
+
+    id: ResourceId
+    action: Action
+    state: State
+    service: str = ""
+    reason: str = ""
+    code: str = ""
+    hint: str = ""
+    steps: tuple[Step, ...] = ()
+    seconds: float = 0.0
+    spec_digest: str = ""
