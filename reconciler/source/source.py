@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Protocol
 
 from reconciler.core.contents import Revision
-from reconciler.core.errors import InvalidError
 from reconciler.source.local import LocalSource
+from reconciler.source.remote import RemoteSource
 from reconciler.source.settings import SourceSettings, parse_location
 from reconciler.source.tree import GitTree
 
@@ -62,4 +62,4 @@ def open_source(settings: SourceSettings, cache_dir: Path) -> Source:
     place = parse_location(settings.location)
     if isinstance(place, Path):
         return LocalSource(settings, place)
-    raise InvalidError("remote repositories cannot be read yet")
+    return RemoteSource(settings, place, cache_dir)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import BinaryIO, Protocol
@@ -12,7 +12,7 @@ from reconciler.core.contents import Entry, Revision
 from reconciler.core.errors import InvalidError
 from reconciler.core.problems import Position, Problem
 from reconciler.source.lfs import Pointer, open_object
-from reconciler.source.objects import FOLDER, SYMLINK, TreeItem
+from reconciler.source.objects import EXECUTABLE, FOLDER, SUBMODULE, SYMLINK, TreeItem
 
 SUFFIXES = (".yaml", ".yml")
 # Linux follows 40 links in one path (path_resolution(7)); so do we.
@@ -121,13 +121,7 @@ class GitTree:
             return iter(())
         listed: dict[str, TreeItem] = {}
         self._collect(start.path, "", start.item.object_id, listed, frozenset(), _Budget(self._limits))
-        sizes = self._objects.sizes(item.object_id for item in listed.values())
-        return iter(
-            [
-                Entry(path, listed[path].object_id, sizes[listed[path].object_id], listed[path].executable)
-                for path in sorted(listed)
-            ]
-        )
+        return iter(_entries(listed, self._objects))
 
     def object_id(self, path: str) -> str | None:
         """Git's id of a file or folder, in-tree links followed, or None.
@@ -293,13 +287,7 @@ class GitContents:
         found: dict[str, TreeItem] = {}
         inside = GitTree(Revision(""), object_id, self)
         self._gather(inside, "", object_id, found, frozenset(), _Budget(self._limits))
-        sizes = self.objects.sizes(item.object_id for item in found.values())
-        return iter(
-            [
-                Entry(path, found[path].object_id, sizes[found[path].object_id], found[path].executable)
-                for path in sorted(found)
-            ]
-        )
+        return iter(_entries(found, self.objects))
 
     def open(self, object_id: str) -> BinaryIO:
         """A stream over a blob's bytes; the caller closes it.
@@ -340,10 +328,12 @@ class GitContents:
         files = tuple(
             item
             for item in items
-            if not item.name.startswith(".") and (item.is_folder or (item.is_file and item.name.endswith(SUFFIXES)))
+            if (item.name.endswith(SUFFIXES) or item.mode == FOLDER)
+            and item.mode not in (SYMLINK, SUBMODULE)
+            and not item.name.startswith(".")
         )
         links = tuple(item for item in items if item.mode == SYMLINK and not item.name.startswith("."))
-        return _Listing(files, links, sum(not item.is_folder for item in items))
+        return _Listing(files, links, len(items))
 
     def _gather(
         self, root: GitTree, path: str, tree: str, found: dict[str, TreeItem], above: frozenset[str], budget: _Budget
@@ -389,6 +379,14 @@ class _Budget:
     def enter(self, path: str, depth: int) -> None:
         if depth > self._limits.depth:
             raise _invalid("too-deep", f"{path} is nested deeper than {self._limits.depth} folders", path)
+
+
+def _entries(found: Mapping[str, TreeItem], objects: Objects) -> list[Entry]:
+    sizes = objects.sizes(item.object_id for item in found.values())
+    return [
+        Entry(path, item.object_id, sizes[item.object_id], item.mode == EXECUTABLE)
+        for path, item in sorted(found.items())
+    ]
 
 
 def _steps(path: str) -> list[str]:
