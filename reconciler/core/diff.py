@@ -16,7 +16,7 @@ def equal(left: Any, right: Any) -> bool:
     if left is right:
         return True
     if isinstance(left, float) and isinstance(right, float):
-        return left == right or (left != left and right != right)  # noqa: PLR0124  a NaN stays what it is
+        return left == right or (left != left and right != right)
     if isinstance(left, bool) or isinstance(right, bool):
         return isinstance(left, bool) and isinstance(right, bool) and left == right
     if isinstance(left, Mapping) and isinstance(right, Mapping):
@@ -122,14 +122,14 @@ class _Sides:
 
     def keys(self, *, foreign: bool) -> list[str] | None:
         """The keys to go through where this is a map on all sides that matter; None where it must be taken whole."""
-        if not all(isinstance(side, Mapping) for side in self.owners):
-            return None
-        if self.observed is not MISSING and not isinstance(self.observed, Mapping):
+        owners = [_mapping(side) for side in self.owners]
+        observed = _mapping(self.observed)
+        if None in owners or (observed is None and self.observed is not MISSING):
             return None
         keys: set[str] = set()
-        for side in (*self.owners, *([self.observed] if foreign else [])):
-            keys |= cast("Mapping[str, Any]", side).keys() if side is not MISSING else set()
-        return sorted(keys) or ([] if isinstance(self.observed, Mapping) and self.observed else None)
+        for side in (*owners, *((observed,) if foreign else ())):
+            keys |= side.keys() if side is not None else set()
+        return sorted(keys) or ([] if observed else None)
 
     def length(self) -> int:
         """The length that all sides have as lists; 0 where they are not lists of one length."""
@@ -138,6 +138,10 @@ class _Sides:
             return 0
         lengths = {len(cast("Sequence[Any]", side)) for side in present}
         return lengths.pop() if len(lengths) == 1 else 0
+
+
+def _mapping(side: Any) -> Mapping[str, Any] | None:
+    return cast("Mapping[str, Any]", side) if isinstance(side, Mapping) else None
 
 
 def _step(side: Any, step: str | int) -> Any:
@@ -215,7 +219,7 @@ class _ThreeWay:
         return self._leaf(pointer, sides)
 
     def _map(self, pointer: str, sides: _Sides, keys: Sequence[str]) -> Any:
-        result: dict[str, Any] = dict(sides.desired) if isinstance(sides.desired, Mapping) else {}
+        result = dict(_mapping(sides.desired) or {})
         for key in keys:
             inner = self.node(f"{pointer}/{escape(key)}", sides.child(key))
             if inner is MISSING:

@@ -1,12 +1,14 @@
 """Planning: (desired, observations, baselines, policy) -> Plan. Pure; the only place that decides what is done.
 
-`plan` walks the desired resources in dependency order (`_wanted`), then what is ours and no longer wanted
-(`core.prune`), then asks the rails (`core.safety`).
+`plan` walks the desired resources in dependency order: what each needs (`_wanted`) and whether that may run now
+(`core.gate`); then what is ours and no longer wanted (`core.prune`); then it asks the rails (`core.safety`).
+How a change is carried out is `core.rollout`'s, what is recorded of it `core.record`'s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from reconciler.core.change import (
@@ -14,7 +16,6 @@ from reconciler.core.change import (
     Blocked,
     Cause,
     Change,
-    Disruption,
     Drift,
     FieldChange,
     Plan,
@@ -23,24 +24,25 @@ from reconciler.core.change import (
 )
 from reconciler.core.diff import Comparison, equal, three_way
 from reconciler.core.driver import Capabilities
+from reconciler.core.gate import gate
 from reconciler.core.order import in_order
-from reconciler.core.policy import DriftRule, FieldPolicy, Policy
+from reconciler.core.outputs import fill, needs
+from reconciler.core.policy import FieldPolicy
+from reconciler.core.problems import Problem
 from reconciler.core.prune import unwanted
-from reconciler.core.resources import (
-    Baseline,
-    Completeness,
-    Desired,
-    Health,
-    Mark,
-    Observation,
-    Observed,
-    ResourceId,
+from reconciler.core.resources import Baseline, Completeness, Desired, Health, Observed, ResourceId
+from reconciler.core.rollout import (
+    DIGEST_FIELD,
+    disruption_of,
+    is_small,
+    mark_of,
+    renamed_from,
+    steps_of,
+    touches,
 )
 from reconciler.core.safety import refusals_of
 from reconciler.core.situation import Memo, Situation
-from reconciler.core.values import MISSING, Unknown, digest, lookup, transform, unknowns
-
-DIGEST_FIELD = "/mark/specDigest"
+from reconciler.core.values import MISSING, Spec, digest, unknowns
 
 
 def plan(situation: Situation, memo: Memo | None = None) -> Plan:
@@ -53,38 +55,34 @@ def plan(situation: Situation, memo: Memo | None = None) -> Plan:
         InvalidError: Resources depend on each other in a circle.
     """
     by_id = {desired.id: desired for desired in situation.desired}
-    ids = in_order(sorted(by_id), {i: d.depends_on for i, d in by_id.items()})
+    needed = {id_: needs(desired) for id_, desired in by_id.items()}
     changes: dict[ResourceId, Change] = {}
     drift: list[Drift] = []
     refusals: list[Refusal] = []
     blocked: list[Blocked] = []
-    for id_ in ids:
+    stopped: set[ResourceId] = set()
+    for id_ in in_order(sorted(by_id), needed):
         desired = by_id[id_]
         observation = situation.observations.get(id_.target)
         observed = observation.resources.get(id_) if observation else None
-        baseline = situation.baselines.get(id_)
-        known = memo.outcomes.get(id_) if memo else None
-        if known and known[0] is desired and known[1] is observed and known[2] is baseline and observation is not None:
-            change, drifted = known[3], known[4]
-        else:
-            change, drifted = _wanted(situation, desired, observation, observed, baseline, changes)
-            if memo is not None and change.action is Action.NOOP and observed is not None:
-                memo.outcomes[id_] = (desired, observed, baseline, change, drifted)
-            elif memo is not None:
-                memo.outcomes.pop(id_, None)
+        change, drifted = _remembered(situation, memo, desired, observed, changes)
         if drifted is not None:
             drift.append(drifted)
-        outcome = _gate(situation, desired, observation, change, changes)
+        outcome = gate(situation, desired, observation, change, changes, stopped, needed[id_])
         if isinstance(outcome, Refusal):
             refusals.append(outcome)
-            change = _noop(desired, observed, outcome.message)
+            change = _stopped(change, outcome.message)
         elif isinstance(outcome, Blocked):
             blocked.append(outcome)
-            change = _noop(desired, observed, outcome.reason)
+            change = _stopped(change, outcome.reason)
+        if outcome is not None:
+            stopped.add(id_)
         changes[id_] = change
+    if memo is not None:
+        memo.outcomes = {id_: outcome for id_, outcome in memo.outcomes.items() if id_ in by_id}
     removals, kept, removal_refusals = unwanted(situation, by_id)
     refusals += removal_refusals
-    everything = (*changes.values(), *removals)
+    everything = (*_with_renames(changes.values(), removals), *removals)
     refusals += refusals_of(situation, everything)
     return Plan(
         revision=situation.revision,
@@ -100,9 +98,40 @@ def plan(situation: Situation, memo: Memo | None = None) -> Plan:
     )
 
 
-def _warnings(situation: Situation) -> tuple[Any, ...]:
-    seen = {w: None for d in situation.desired for w in d.warnings}
-    return (*situation.warnings, *seen)
+def _remembered(
+    situation: Situation,
+    memo: Memo | None,
+    desired: Desired,
+    observed: Observed | None,
+    changes: Mapping[ResourceId, Change],
+) -> tuple[Change, Drift | None]:
+    """The change of one resource, from the memo if all that it follows from is the very same."""
+    baseline = situation.baselines.get(desired.id)
+    known = memo.outcomes.get(desired.id) if memo else None
+    if known and known[0] is desired and known[1] is observed and known[2] is baseline:
+        return known[3], known[4]
+    change, drifted = _wanted(situation, desired, observed, baseline, changes)
+    if memo is not None:
+        memo.outcomes.pop(desired.id, None)
+        # A spec with unknowns follows from other resources too, so its outcome is not remembered.
+        if change.action is Action.NOOP and observed is not None and not unknowns(desired.spec):
+            memo.outcomes[desired.id] = (desired, observed, baseline, change, drifted)
+    return change, drifted
+
+
+def _with_renames(changes: Iterable[Change], removals: Sequence[Change]) -> list[Change]:
+    """The changes, with creations pointed out that look like the other half of a deletion."""
+    result: list[Change] = []
+    for change in changes:
+        twin = renamed_from(change, removals) if change.action is Action.CREATE else None
+        note = f"{change.reason}; same content as {twin.id}, which goes: renamed?" if twin else change.reason
+        result.append(replace(change, reason=note) if twin else change)
+    return result
+
+
+def _warnings(situation: Situation) -> tuple[Problem, ...]:
+    own = {w: None for d in sorted(situation.desired, key=lambda d: d.id) for w in d.warnings}
+    return (*situation.warnings, *own)
 
 
 def _completeness(situation: Situation) -> dict[str, Completeness]:
@@ -113,185 +142,145 @@ def _completeness(situation: Situation) -> dict[str, Completeness]:
     }
 
 
-def _noop(desired: Desired, observed: Observed | None, reason: str = "in sync") -> Change:
+def _noop(desired: Desired, observed: Observed | None) -> Change:
+    return Change(desired.id, Action.NOOP, "in sync", desired.service, desired=desired, observed=observed, steps=())
+
+
+def _stopped(change: Change, reason: str) -> Change:
+    """A change that may not run now; whether Git or reality asked for it stays known."""
     return Change(
-        desired.id, Action.NOOP, reason, desired.service, desired=desired, observed=observed, steps=(), fields=()
+        change.id,
+        Action.NOOP,
+        reason,
+        change.service,
+        desired=change.desired,
+        observed=change.observed,
+        steps=(),
+        drift_only=change.drift_only,
     )
 
 
-def _gate(
-    situation: Situation,
-    desired: Desired,
-    observation: Observation | None,
-    change: Change,
-    changes: Mapping[ResourceId, Change],
-) -> Refusal | Blocked | None:
-    """Whether a change may run at all, whatever it is."""
-    if change.action is Action.NOOP:
-        return None
-    observed = change.observed
-    foreign = observed is not None and not observed.owned_by(situation.installation) and observed.mark != change.mark
-    if foreign and not desired.policy.adopt:
-        return Refusal(
-            "foreign",
-            f"{desired.id} exists and is not ours: {_owner(observed)}",
-            "rename the service, remove what stands there, or take it over with `policy: {adopt: true}`",
-            id=desired.id,
-            approvable=False,
-        )
-    if desired.service in situation.suspended or desired.policy.suspend:
-        return Blocked(desired.id, "suspended; `reconciler resume` lets it go on")
-    if desired.service and desired.service in situation.incomplete:
-        return Blocked(desired.id, "its manifests have errors in this revision")
-    if observation is None or observation.completeness is Completeness.UNAVAILABLE:
-        why = observation.missing if observation else "the target was not looked at"
-        return Blocked(desired.id, f"target {desired.id.target} cannot be seen: {why}")
-    if observed is None and not observation.complete:
-        return Blocked(desired.id, f"target {desired.id.target} was only partly seen: {observation.missing}")
-    if observed is not None and observed.busy:
-        return Blocked(desired.id, "an earlier operation on it is still in progress")
-    hold = situation.holds.get(desired.id)
-    if hold and hold.spec_digest == desired.spec_digest and hold.until > situation.now:
-        return Blocked(desired.id, f"{hold.reason}; tried again in {hold.until - situation.now:.0f} s")
-    for needed in desired.depends_on:
-        if not _available(situation, needed, changes):
-            return Blocked(desired.id, f"waits for {needed}")
-    return None
-
-
-def _owner(observed: Observed | None) -> str:
-    if observed is None or observed.mark is None:
-        return "it carries no mark of a reconciler"
-    if observed.mark.self_ref != str(observed.id):
-        return f"its mark says it is a copy of {observed.mark.self_ref}"
-    return f"it belongs to installation {observed.mark.installation}"
-
-
-def _available(situation: Situation, needed: ResourceId, changes: Mapping[ResourceId, Change]) -> bool:
-    """A dependency that is there, or that this plan brings about."""
-    change = changes.get(needed)
-    if change is None:
-        observation = situation.observations.get(needed.target)
-        baseline = situation.baselines.get(needed)
-        seen = observation is not None and needed in observation.resources
-        return seen or (observation is None and baseline is not None and baseline.sent is not None)
-    if change.action is not Action.NOOP:
-        return True
-    return change.observed is not None and change.observed.health is not Health.MISSING
-
-
-def _fill(
-    situation: Situation, desired: Desired, changes: Mapping[ResourceId, Change]
-) -> tuple[Mapping[str, Any], bool]:
-    """The spec with every unknown that is known already filled in, and whether any is left."""
-    if not unknowns(desired.spec):
-        return desired.spec, False
-    left = False
-
-    def leaf(value: Any) -> Any:
-        nonlocal left
-        if not isinstance(value, Unknown):
-            return value
-        source = ResourceId.parse(value.source)
-        change = changes.get(source)
-        outputs: Mapping[str, Any] = {}
-        if change is not None and change.action is Action.NOOP and change.observed is not None:
-            outputs = change.observed.outputs
-        elif change is None and source in situation.baselines:
-            outputs = situation.baselines[source].outputs
-        found = lookup(outputs, value.pointer)
-        if found is MISSING:
-            left = True
-            return value
-        return found
-
-    return transform(desired.spec, leaf), left
+def _outputs(
+    situation: Situation, changes: Mapping[ResourceId, Change], source: ResourceId
+) -> Mapping[str, Any] | None:
+    """What a resource gives to others, if nothing in this plan may still change it."""
+    change = changes.get(source)
+    if change is not None:
+        return change.observed.outputs if change.observed is not None and not change.writes else None
+    observation = situation.observations.get(source.target)
+    observed = observation.resources.get(source) if observation else None
+    if observed is not None and observed.owned_by(situation.installation):
+        return observed.outputs
+    baseline = situation.baselines.get(source)
+    return baseline.outputs if baseline else None
 
 
 def _wanted(
     situation: Situation,
     desired: Desired,
-    observation: Observation | None,
     observed: Observed | None,
     baseline: Baseline | None,
     changes: Mapping[ResourceId, Change],
 ) -> tuple[Change, Drift | None]:
     """The change that one desired resource needs, and its drift."""
     capabilities = situation.capabilities[desired.id.target]
-    spec, _ = _fill(situation, desired, changes)
+    spec = fill(desired.spec, lambda source: _outputs(situation, changes, source))
     if observed is None or observed.health is Health.MISSING:
-        return _absent(situation, desired, observation, observed, baseline, capabilities)
+        return _absent(situation, desired, spec, observed, baseline, capabilities)
+    if baseline is not None and _untouched(spec, observed, baseline, desired, situation.installation):
+        return _noop(desired, observed), None
     mine = observed.owned_by(situation.installation)
     recorded = baseline is not None and (baseline.sent is not None or baseline.pending is not None)
-    if mine and baseline is not None and _untouched(spec, observed, baseline, desired):
-        return _noop(desired, observed), None
-    pending = baseline.pending if baseline else None
-    comparison = three_way(
-        desired.id.kind,
-        spec,
-        observed.spec,
-        baseline.sent if baseline else None,
-        baseline.answered if baseline else None,
-        pending.sent if pending else None,
-        desired.policy,
-        capabilities.write_only,
-    )
-    fields = _with_mark(situation, desired, observed, comparison, mine, recorded, pending is not None)
+    interrupted = baseline is not None and baseline.pending is not None
+    comparison = _compare(desired, spec, observed, baseline, capabilities, mine=mine)
     drifted = _drift(desired, comparison)
+    fields = _with_mark(situation, desired, observed, comparison, mine=mine, sure=recorded and not interrupted)
     if not fields:
-        return _settled(desired, observed, mine, recorded, pending is not None, situation), drifted
-    action = Action.ADOPT if not mine else Action.UPDATE
-    rules = _rules(capabilities.immutable)
-    if any(rules.of_field(desired.id.kind, f.pointer) is FieldPolicy.IGNORE for f in fields):
+        return _settled(situation, desired, spec, observed, baseline, comparison), drifted
+    action = Action.UPDATE if mine else Action.ADOPT
+    if any(touches(capabilities.immutable, desired.id.kind, field) for field in fields):
         action = Action.REPLACE
-    in_place = _rules(capabilities.in_place)
-    small = all(in_place.of_field(desired.id.kind, f.pointer) is FieldPolicy.IGNORE for f in fields)
+    small = action is not Action.REPLACE and is_small(desired, capabilities, fields)
     change = Change(
         desired.id,
         action,
-        _reason(fields, mine, recorded, pending is not None),
+        _reason(fields, mine=mine, recorded=recorded, interrupted=interrupted),
         desired.service,
         fields=fields,
-        desired=_effective(desired, spec, comparison),
+        desired=_with_spec(desired, comparison.effective),
         observed=observed,
-        mark=_mark(situation, desired),
-        disruption=_disruption(desired, capabilities, action, fields, small),
-        depends_on=desired.depends_on,
-        steps=_steps(desired, capabilities, observed, small),
-        drift_only=bool(fields) and all(f.cause is Cause.DRIFT for f in fields),
+        mark=mark_of(situation, desired),
+        disruption=disruption_of(desired, capabilities, action, fields, small=small),
+        depends_on=needs(desired),
+        steps=steps_of(desired, capabilities, observed, small=small),
+        drift_only=all(f.cause is Cause.DRIFT for f in fields),
     )
     return change, drifted
 
 
-def _rules(pointers: Iterable[str]) -> Policy:
-    return Policy(rules=tuple(DriftRule(pointer, FieldPolicy.IGNORE) for pointer in pointers))
+def _compare(
+    desired: Desired,
+    spec: Spec,
+    observed: Observed,
+    baseline: Baseline | None,
+    capabilities: Capabilities,
+    *,
+    mine: bool,
+) -> Comparison:
+    pending = baseline.pending if baseline else None
+    sent, answered = (baseline.sent, baseline.answered) if baseline else (None, None)
+    same = mine and observed.mark is not None and observed.mark.spec_digest == desired.spec_digest
+    if same and sent is None and pending is None:
+        # Nothing is recorded, but the mark says that just this spec was applied: what differs is drift.
+        sent, answered = spec, spec
+    return three_way(
+        desired.id.kind,
+        spec,
+        observed.spec,
+        sent,
+        answered,
+        pending.sent if pending else None,
+        desired.policy,
+        capabilities.write_only,
+        rewrite=mine and not same and (sent is None or pending is not None),
+    )
 
 
-def _untouched(spec: Mapping[str, Any], observed: Observed, baseline: Baseline, desired: Desired) -> bool:
+def _untouched(spec: Spec, observed: Observed, baseline: Baseline, desired: Desired, installation: str) -> bool:
     """The common case, by whole-value comparison: nothing changed on any side."""
     return (
-        baseline.pending is None
-        and baseline.sent is not None
+        baseline.sent is not None
         and observed.staged is None
-        and observed.mark is not None
-        and observed.mark.protect == desired.policy.protect == baseline.protect
-        and baseline.prune == desired.policy.prune
-        and baseline.service == desired.service
-        and baseline.unused_since is None
-        and spec == baseline.sent
-        and observed.spec == baseline.answered
+        and observed.owned_by(installation)
+        and not _out_of_date(baseline, observed, desired)
+        and equal(spec, baseline.sent)
+        and equal(observed.spec, baseline.answered)
+    )
+
+
+def _out_of_date(baseline: Baseline, observed: Observed, desired: Desired) -> bool:
+    """Whether the record (or the mark) says something else about the resource than Git does, its spec apart."""
+    return (
+        baseline.pending is not None
+        or observed.mark is None
+        or not observed.mark.protect == desired.policy.protect == baseline.protect
+        or baseline.prune != desired.policy.prune
+        or baseline.service != desired.service
+        or baseline.depends_on != desired.depends_on
+        or baseline.unused_since is not None
     )
 
 
 def _absent(
     situation: Situation,
     desired: Desired,
-    observation: Observation | None,
+    spec: Spec,
     observed: Observed | None,
     baseline: Baseline | None,
     capabilities: Capabilities,
 ) -> tuple[Change, Drift | None]:
-    existed = baseline is not None and baseline.sent is not None
+    existed = baseline is not None and baseline.sent is not None and baseline.pending is None
+    observation = situation.observations.get(desired.id.target)
     drifted = None
     reason = "new in Git" if baseline is None else "an earlier attempt did not finish"
     if existed:
@@ -304,43 +293,22 @@ def _absent(
         Action.CREATE,
         reason,
         desired.service,
-        desired=desired,
+        desired=_with_spec(desired, spec),
         observed=observed,
-        mark=_mark(situation, desired),
-        depends_on=desired.depends_on,
-        steps=_steps(desired, capabilities, observed, small=False),
-        drift_only=existed and baseline is not None and equal(baseline.sent, desired.spec),
+        mark=mark_of(situation, desired),
+        depends_on=needs(desired),
+        steps=steps_of(desired, capabilities, observed, small=False),
+        drift_only=existed and baseline is not None and equal(baseline.sent, spec),
     )
     return change, drifted
 
 
-def _effective(desired: Desired, spec: Mapping[str, Any], comparison: Comparison) -> Desired:
-    """The desired resource as it is to be written: fields that are not ours to write keep the target's values."""
-    from dataclasses import replace
-
-    same = comparison.effective is spec and spec is desired.spec
-    return desired if same else replace(desired, spec=comparison.effective)
-
-
-def _mark(situation: Situation, desired: Desired) -> Mark:
-    return Mark(
-        installation=situation.installation,
-        service=desired.service,
-        revision=situation.revision.sha,
-        spec_digest=desired.spec_digest,
-        self_ref=str(desired.id),
-        protect=desired.policy.protect,
-    )
+def _with_spec(desired: Desired, spec: Spec) -> Desired:
+    return desired if spec is desired.spec else replace(desired, spec=spec)
 
 
 def _with_mark(
-    situation: Situation,
-    desired: Desired,
-    observed: Observed,
-    comparison: Comparison,
-    mine: bool,
-    recorded: bool,
-    interrupted: bool,
+    situation: Situation, desired: Desired, observed: Observed, comparison: Comparison, *, mine: bool, sure: bool
 ) -> tuple[FieldChange, ...]:
     """The field changes, with those of the mark: whose it is, whether protected, and what cannot be compared."""
     fields = list(comparison.changes)
@@ -351,7 +319,7 @@ def _with_mark(
     elif mark is not None and mark.protect != desired.policy.protect:
         fields.append(FieldChange("/mark/protect", mark.protect, desired.policy.protect))
     # Without a record, only the mark's digest can tell whether fields were left behind that Git has since removed.
-    if mine and mark is not None and (interrupted or not recorded) and mark.spec_digest != desired.spec_digest:
+    if mine and mark is not None and not sure and mark.spec_digest != desired.spec_digest:
         fields.append(FieldChange(DIGEST_FIELD, mark.spec_digest[:12], desired.spec_digest[:12]))
     return tuple(fields)
 
@@ -366,72 +334,48 @@ def _drift(desired: Desired, comparison: Comparison) -> Drift | None:
 
 
 def _settled(
-    desired: Desired, observed: Observed, mine: bool, recorded: bool, interrupted: bool, situation: Situation
+    situation: Situation,
+    desired: Desired,
+    spec: Spec,
+    observed: Observed,
+    baseline: Baseline | None,
+    comparison: Comparison,
 ) -> Change:
     """Nothing to write; perhaps something to record or to clear away."""
-    if observed.staged is not None:
-        return Change(
-            desired.id,
-            Action.UPDATE,
-            "a staged version was left over",
-            desired.service,
-            desired=desired,
-            observed=observed,
-            mark=_mark(situation, desired),
-            steps=(Step.DISCARD,),
-            drift_only=True,
-        )
-    if mine and recorded and not interrupted:
-        return _noop(desired, observed)
-    reason = (
-        "an interrupted change turned out to be complete" if interrupted else "ours by its mark, not in our records"
-    )
-    return Change(
+    change = Change(
         desired.id,
         Action.ADOPT,
-        reason,
+        "",
         desired.service,
-        desired=desired,
+        desired=_with_spec(desired, spec),
         observed=observed,
-        mark=_mark(situation, desired),
+        mark=mark_of(situation, desired),
         steps=(),
         drift_only=True,
     )
+    if observed.staged is not None:
+        reason = "a staged version was left over"
+        return replace(change, action=Action.UPDATE, reason=reason, steps=(Step.DISCARD,))
+    if baseline is not None and baseline.pending is not None:
+        return replace(change, reason="an interrupted change turned out to be complete")
+    if baseline is None or baseline.sent is None:
+        return replace(change, reason="ours by its mark, not in our records")
+    if comparison.stale or _out_of_date(baseline, observed, desired):
+        return replace(change, reason="our record of it is out of date")
+    return _noop(desired, observed)
 
 
-def _reason(fields: Sequence[FieldChange], mine: bool, recorded: bool, interrupted: bool) -> str:
+def _reason(fields: Sequence[FieldChange], *, mine: bool, recorded: bool, interrupted: bool) -> str:
     if not mine:
         return "taken over, as policy.adopt asks"
     if interrupted:
         return "an earlier change was interrupted"
-    if not recorded:
-        return "ours by its mark, not in our records, and different"
     causes = {field.cause for field in fields}
+    if not recorded and causes != {Cause.DRIFT}:
+        return "ours by its mark, not in our records, and different"
     if causes == {Cause.DRIFT}:
         return "changed outside of Git"
     return "changed in Git" if causes == {Cause.PENDING} else "changed in Git and outside of it"
-
-
-def _disruption(
-    desired: Desired, capabilities: Capabilities, action: Action, fields: Sequence[FieldChange], small: bool
-) -> Disruption:
-    if small or desired.id.kind in capabilities.stages:
-        return Disruption.NONE
-    if action is Action.REPLACE:
-        return Disruption.REPLACE
-    restarts = _rules(capabilities.restarts)
-    if any(restarts.of_field(desired.id.kind, f.pointer) is FieldPolicy.IGNORE for f in fields):
-        return Disruption.RESTART
-    return Disruption.NONE
-
-
-def _steps(desired: Desired, capabilities: Capabilities, observed: Observed | None, small: bool) -> tuple[Step, ...]:
-    tests = (Step.TEST,) if desired.tests and desired.id.kind in capabilities.endpoints else ()
-    if desired.id.kind not in capabilities.stages or small:
-        return (Step.APPLY, *(() if small else tests))
-    staged = observed.staged if observed else None
-    ready = staged is not None and staged.spec_digest == desired.spec_digest and staged.health is Health.HEALTHY
-    return (*tests, Step.PROMOTE) if ready else (Step.STAGE, *tests, Step.PROMOTE)
 
 
 def fingerprint_of(desired: Sequence[Desired]) -> str:

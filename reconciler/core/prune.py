@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.core.change import Action, Change, Disruption, Kept, Refusal
-from reconciler.core.resources import Baseline, Desired, Health, Observed, ResourceId
+from reconciler.core.resources import Baseline, Desired, Health, ResourceId
 from reconciler.core.situation import Situation
 
 
@@ -20,13 +20,11 @@ def unwanted(
     changes: list[Change] = []
     kept: list[Kept] = []
     refusals: list[Refusal] = []
-    candidates = {i for i in situation.baselines if i.target in situation.observations}
+    candidates = set(situation.baselines)
     for observation in situation.observations.values():
         candidates |= {i for i, o in observation.resources.items() if o.owned_by(situation.installation)}
     for id_ in sorted(candidates - wanted.keys()):
-        observation = situation.observations[id_.target]
-        observed = observation.resources.get(id_)
-        outcome = _verdict(situation, id_, observed, situation.baselines.get(id_))
+        outcome = _verdict(situation, id_, situation.baselines.get(id_))
         if isinstance(outcome, Change):
             changes.append(outcome)
         elif isinstance(outcome, Kept):
@@ -37,19 +35,21 @@ def unwanted(
     return order, kept, refusals
 
 
-def _verdict(
-    situation: Situation, id_: ResourceId, observed: Observed | None, baseline: Baseline | None
-) -> Change | Kept | Refusal:
-    observation = situation.observations[id_.target]
-    service = (baseline.service if baseline else "") or (observed.mark.service if observed and observed.mark else "")
+def _verdict(situation: Situation, id_: ResourceId, baseline: Baseline | None) -> Change | Kept | Refusal:
+    observation = situation.observations.get(id_.target)
+    if observation is None:
+        return Kept(id_, f"target {id_.target} was not looked at", "target-not-seen")
+    observed = observation.resources.get(id_)
+    mark = observed.mark if observed else None
+    service = (baseline.service if baseline else "") or (mark.service if mark else "")
     if not observation.complete:
         return Kept(id_, f"the target was not completely seen: {observation.missing}", "partial-observation")
-    if observed is None or (observed.health is Health.MISSING and not observed.owned_by(situation.installation)):
+    if not situation.loaded_whole:
+        return Kept(id_, "the manifests of this revision have errors, so nothing is deleted", "incomplete-load")
+    if observed is None or (observed.health is Health.MISSING and mark is None):
         return Change(id_, Action.FORGET, "gone from Git and from the target", service, steps=())
     if not observed.owned_by(situation.installation):
         return Change(id_, Action.FORGET, "no longer ours, so left alone", service, observed=observed, steps=())
-    if not situation.loaded_whole:
-        return Kept(id_, "the manifests of this revision have errors, so nothing is deleted", "incomplete-load")
     if service in situation.suspended:
         return Kept(id_, f"service {service} is suspended", "suspended")
     if (baseline and baseline.protect) or (observed.mark and observed.mark.protect):

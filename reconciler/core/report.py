@@ -113,14 +113,14 @@ def _service(
     since: Mapping[ResourceId, float],
 ) -> ServiceReport:
     own = sorted(set(ids))
-    changes = [c for c in plan.effective() if c.service == name]
+    wanted = [c for c in plan.changes if c.service == name and (c.action is not Action.NOOP or c.id in held)]
     drift = tuple(d for d in plan.drift if d.service == name)
-    blocked = {b.id: b.reason for b in plan.blocked}
+    held = {b.id: b.reason for b in plan.blocked} | {r.id: r.message for r in plan.refusals if r.id is not None}
     reports = tuple(_resource(id_, observations) for id_ in own)
     worst = max(reports, key=lambda r: r.health.rank)
-    reasons = [worst.reason, *(blocked[i] for i in own if i in blocked)]
+    reasons = [worst.reason, *(held[i] for i in own if i in held)]
     seen = [o for id_ in own if (o := _seen(id_, observations)) is not None]
-    pending = any(not c.drift_only for c in changes) or any(i in blocked for i in own)
+    pending = any(not c.drift_only for c in wanted)
     drifted_at = [since[d.id] for d in drift if d.id in since]
     return ServiceReport(
         name=name,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from reconciler.core.change import Action, Change, Disruption, Plan, Refusal
+from reconciler.core.resources import ResourceId
 from reconciler.core.situation import Situation
 
 
@@ -28,6 +30,17 @@ def _there(situation: Situation, target: str) -> int:
     return sum(o.owned_by(situation.installation) for o in observation.resources.values())
 
 
+def _staying(situation: Situation, target: str, lost: Collection[ResourceId]) -> set[str]:
+    """Services of which something of ours stays there."""
+    observation = situation.observations.get(target)
+    there = observation.resources.values() if observation else ()
+    return {
+        o.mark.service
+        for o in there
+        if o.mark is not None and o.mark.service and o.owned_by(situation.installation) and o.id not in lost
+    }
+
+
 def _retained(situation: Situation, change: Change) -> bool:
     return change.id.kind in situation.capabilities[change.id.target].retained
 
@@ -47,15 +60,16 @@ def _too_much(situation: Situation, target: str, changes: Iterable[Change]) -> l
     percent = len(lost) * 100 / total
     message = (
         f"target {target}: {deletes} deletes and {len(lost) - deletes} replaces without a tested successor are "
-        f"{percent:.0f} % of its {total} resources; the limit is {rails.max_delete_percent:.0f} %"
+        f"{percent:.1f} % of its {total} resources; the limit is {rails.max_delete_percent:.0f} %"
     )
     hint = "check the list; `reconciler approve DIGEST` or `apply --max-delete {:.0f}` lets exactly this through"
-    return [Refusal("too-many-deletes", message, hint.format(percent + 0.5), (target,))]
+    return [Refusal("too-many-deletes", message, hint.format(math.ceil(percent)), (target,))]
 
 
 def _emptied(situation: Situation, target: str, changes: Sequence[Change]) -> list[Refusal]:
     gone = {c.service for c in changes if c.action is Action.DELETE and c.service}
-    left = {c.service for c in changes if c.action is not Action.DELETE and c.action is not Action.FORGET and c.service}
+    lost = {c.id for c in changes if c.action in (Action.DELETE, Action.FORGET)}
+    left = {c.service for c in changes if c.id not in lost and c.service} | _staying(situation, target, lost)
     if len(gone) < 2 or left or gone <= situation.removed:
         return []
     message = (

@@ -44,6 +44,8 @@ HEALTH_POLL_SECONDS = 0.25
 class Look:
     """What is wanted, what is there, and the plan that follows: hops 2 to 6."""
 
+    tree: Tree
+    scope: frozenset[str] | None
     state: DesiredState
     situation: Situation
     plan: Plan
@@ -144,13 +146,14 @@ class Reconciler:
             InvalidError: The source or the path in it cannot be read, or resources depend on each other in a circle.
             UnavailableError: The remote cannot be reached and nothing was fetched before.
         """
-        state = self.states.of(tree if tree is not None else self.source())
+        tree = tree if tree is not None else self.source()
+        state = self.states.of(tree)
         drivers = self._in_scope(state, scope)
         baselines = self.store.baselines()
         observations = self._observe(drivers, state, baselines)
         situation = self._situation(state, drivers, baselines, observations, scope, holds)
         made = plan(situation, self._memo)
-        return Look(state, situation, made, self._report(made, observations, baselines))
+        return Look(tree, scope, state, situation, made, self._report(made, observations, baselines))
 
     def _in_scope(self, state: DesiredState, scope: frozenset[str] | None) -> dict[str, Driver]:
         """Drivers of what Git names and of what we once applied to, by target name."""
@@ -260,7 +263,7 @@ class Reconciler:
             waiting = any(r.state is State.DONE for r in results.values()) and bool(look.plan.blocked)
             if not (again or waiting) or cancel.requested:
                 break
-            look = self.look(tree=self._tree_of(look), scope=self._scope_of(look), holds=not options.ignore_holds)
+            look = self.look(look.scope, look.tree, holds=not options.ignore_holds)
         self._after(look, tuple(results.values()))
         unhealthy: dict[str, str] = {}
         if results and options.wait and not cancel.requested:
@@ -268,7 +271,7 @@ class Reconciler:
             timed_out = timed_out or late
         outcome = Outcome(
             look.plan,
-            self._fresh_report(look) if results else look.report,
+            self.look(look.scope, look.tree).report if results else look.report,
             tuple(results.values()),
             refusals,
             unhealthy,
@@ -281,12 +284,6 @@ class Reconciler:
 
     def _left(self, options: ApplyOptions, started: float) -> float | None:
         return None if options.timeout is None else options.timeout - (self.clock.monotonic() - started)
-
-    def _tree_of(self, look: Look) -> Tree | None:
-        return None
-
-    def _scope_of(self, look: Look) -> frozenset[str] | None:
-        return frozenset(name for name in look.situation.observations if not name.startswith("registry/"))
 
     def _twice_seen(self, look: Look) -> Look:
         """Deletes are planned twice, from two observations; what the second one does not want is not deleted."""
@@ -303,7 +300,8 @@ class Reconciler:
                 observations[name] = self._observe_one(everything[name], known)
         situation = replace(look.situation, observations=observations)
         made = plan(situation, self._memo)
-        return Look(look.state, situation, made, self._report(made, observations, situation.baselines))
+        report = self._report(made, observations, situation.baselines)
+        return replace(look, situation=situation, plan=made, report=report)
 
     def _targets(self, look: Look) -> dict[str, Target]:
         wanted = {**self.store.targets(), **look.state.targets}
@@ -390,9 +388,6 @@ class Reconciler:
             if i not in seen and (o := look.situation.observations.get(i.target)) is not None and o.complete
         ]
         self.store.drop_drift(ended)
-
-    def _fresh_report(self, look: Look) -> Report:
-        return self.look(scope=self._scope_of(look)).report
 
     def _until_healthy(
         self,

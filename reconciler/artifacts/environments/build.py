@@ -129,7 +129,7 @@ class Builder:
         started = time.monotonic()
         if spec["runtime"] == SPARK:
             check_java(self._machine.java)
-        interpreter = self._interpreter(str(spec["python"]), self._locks.recorded_python(wanted), log)
+        interpreter = self._interpreter(str(spec["python"]), self._locks.recorded_python(wanted))
         lock = self._lock(place, wanted, interpreter, limits, log)
         log(f"installing {lock.packages} packages into a virtual environment of {interpreter.path}")
         arguments = ["venv", "--no-project", "--clear", "--quiet", "--prompt", place.folder.name]
@@ -154,15 +154,13 @@ class Builder:
         )
         log(f"built in {time.monotonic() - started:.1f} s")
 
-    def _interpreter(self, declared: str, recorded: tuple[int, int] | None, log: Callable[[str], None]) -> Interpreter:
+    def _interpreter(self, declared: str, recorded: tuple[int, int] | None) -> Interpreter:
         choice = choose(
             declared,
             self._machine.interpreters,
             allow_override=self._settings.allow_python_override,
             recorded=recorded,
         )
-        if choice.problem:
-            log(str(choice.problem))
         reasons: list[str] = []
         for candidate in choice.interpreters:
             try:

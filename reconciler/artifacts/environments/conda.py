@@ -25,6 +25,7 @@ from reconciler.core.deployment import File
 from reconciler.core.problems import Position, Problem, Severity
 
 _DEEPEST = 12
+_TEXT = "tag:yaml.org,2002:str"
 _yaml: Any = yaml  # the functions' stubs are partly untyped
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _KNOWN = frozenset({"name", "channels", "dependencies", "prefix", "variables"})
@@ -72,7 +73,7 @@ def _dependencies(node: yaml.Node, path: str) -> Requirements:
         return _wrong("'dependencies' is a list", _at(path, node))
     result = Requirements()
     for item in node.value:
-        if isinstance(item, yaml.ScalarNode):
+        if isinstance(item, yaml.ScalarNode) and item.tag == _TEXT:
             result += _dependency(str(item.value), _at(path, item))
         elif isinstance(item, yaml.MappingNode):
             for key, value in item.value:
@@ -97,7 +98,7 @@ def _pip(node: yaml.Node, path: str) -> Requirements:
     lines: list[tuple[str, Position]] = []
     result = Requirements()
     for item in node.value:
-        if isinstance(item, yaml.ScalarNode):
+        if isinstance(item, yaml.ScalarNode) and item.tag == _TEXT:
             lines.append((str(item.value), _at(path, item)))
         else:
             result += _wrong("a pip requirement is a text such as numpy==1.26.4", _at(path, item))
@@ -138,8 +139,11 @@ def _compose(text: str, path: str) -> yaml.Node | Problem | None:
                 depth += 1
             elif isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
-            if depth > _DEEPEST or documents > 1:
-                what = "is nested too deeply" if depth > _DEEPEST else "holds more than one document"
+            alias = isinstance(event, yaml.AliasEvent)
+            if alias or depth > _DEEPEST or documents > 1:
+                what = (
+                    "holds an alias" if alias else "is nested too deeply" if depth > _DEEPEST else "holds two documents"
+                )
                 return Problem("conda-syntax", f"the conda file {what}", _mark(path, event.start_mark))
         return cast("yaml.Node | None", _yaml.compose(text, Loader=_LOADER))
     except yaml.MarkedYAMLError as exc:

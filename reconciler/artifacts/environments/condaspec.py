@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 
 class CondaSpecError(ValueError):
@@ -135,7 +135,7 @@ def _clause(text: str) -> str:
     number = version.rstrip("*").rstrip(".")
     try:
         parsed = Version(number.replace("_", "."))
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion is one, and so is a number with thousands of digits
         raise CondaSpecError(f"'{version}' is not a version PyPI can have", "PyPI's versions look like 1.2.3") from None
     if operator == "=" or (wildcard and operator == "=="):
         return f"=={parsed.public}.*" if parsed.pre is None and parsed.post is None else f"=={parsed}"

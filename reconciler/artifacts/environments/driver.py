@@ -45,6 +45,7 @@ from reconciler.core.values import to_json
 
 _KIND = "environment"
 _LOOK_AGAIN = 1.0
+_TRASH = ".trash-"
 
 
 @dataclass(slots=True)
@@ -253,7 +254,7 @@ class EnvironmentsDriver:
                     write_mark(place, change.mark)
                     record = self._record(name)
                 return Done(record.observed(name) if record else None)
-            if record.complete and (users := self._in_use(place.venv)):
+            if record.built and (users := self._in_use(place.venv)):
                 raise BusyError(f"{name} must be rebuilt, and is used by {', '.join(users)}", retry_after=30.0)
         job = _Job()
         request = {"mark": change.mark.to_json(), "spec": spec}
@@ -271,16 +272,15 @@ class EnvironmentsDriver:
         record = self._record(name)
         if record is None:
             return Done()
-        if change.mark is not None or record.mark is None:
-            self._check_owner(change, record, change.mark)
+        self._check_owner(change, record, change.mark)
         _check_version(change, record)
         if users := self._in_use(place.venv):
             raise BusyError(f"{name} is used by {', '.join(users)}", retry_after=30.0)
         with building(place):
             place.marker.unlink(missing_ok=True)
-            trash = self._root / f".trash-{uuid.uuid4().hex}"
-            place.folder.rename(trash)
-        remove_tree(trash)
+            place.folder.rename(self._root / f"{_TRASH}{uuid.uuid4().hex}")
+        for trash in self._root.glob(f"{_TRASH}*"):
+            remove_tree(trash)
         return Done()
 
     def _run(self, name: str, request: Mapping[str, Any], job: _Job) -> None:

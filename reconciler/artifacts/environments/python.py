@@ -79,7 +79,8 @@ def choose(
         same = [item for item in serving if item.minor == minor]
         exact = [item for item in same if len(item.version) > 2 and _contains(specifiers, item.version)]
         return Choice(tuple(dict.fromkeys((*exact, *same))))
-    minor = _nearest(specifiers, sorted({item.minor for item in usable}))
+    minors = sorted({item.minor for item in usable})
+    minor = recorded if recorded in minors else _nearest(specifiers, minors)
     used = f"{minor[0]}.{minor[1]}"
     wanted = ", ".join(str(item) for item in specifiers)
     wanted = wanted.removeprefix("==").removesuffix(".*") if wanted.count(",") == 0 else wanted

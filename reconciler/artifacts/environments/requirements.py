@@ -10,14 +10,13 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
 from packaging.utils import canonicalize_name
 
 from reconciler.core.deployment import File
 from reconciler.core.problems import Position, Problem
 
-LARGEST_FILE = 1024 * 1024
+LARGEST_FILE = 256 * 1024
 """Bytes; a file of requirements beyond this is a mistake."""
 
 # What a user's file asks for and the scoring runtime takes the place of. The packages that bring a server of their own
@@ -137,7 +136,8 @@ def parse_line(text: str, position: Position | None) -> Requirement | Problem:
         return _not_by_name(position)
     try:
         parsed = Pep508(bare)
-    except InvalidRequirement as exc:
+        text = normal(parsed)
+    except ValueError as exc:  # InvalidRequirement is one, and so is a number with thousands of digits
         reason = str(exc).splitlines()[0].rstrip(".:")
         return Problem(
             "requirement-invalid",
@@ -147,7 +147,7 @@ def parse_line(text: str, position: Position | None) -> Requirement | Problem:
         )
     if parsed.url is not None:
         return _not_by_name(position)
-    return Requirement(canonicalize_name(parsed.name), normal(parsed), position, hashes)
+    return Requirement(canonicalize_name(parsed.name), text, position, hashes)
 
 
 def normal(parsed: Pep508) -> str:
@@ -164,7 +164,14 @@ def give_way(requirements: Iterable[Requirement]) -> Requirements:
     notes: list[Problem] = []
     for item in requirements:
         if item.name in SERVERS or item.name in STAND_INS:
-            notes.append(Problem("package-gives-way", f"{item.name} gives way to the scoring runtime", item.position))
+            notes.append(
+                Problem(
+                    "package-gives-way",
+                    f"{item.name} gives way to the scoring runtime",
+                    item.position,
+                    severity=Severity.WARNING,
+                )
+            )
             if item.name in SERVERS:
                 kept.append(Requirement(SCHEMA_PACKAGE, SCHEMA_PACKAGE, item.position))
         else:

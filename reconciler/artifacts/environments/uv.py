@@ -155,7 +155,7 @@ def failure(code: int, lines: Sequence[str]) -> TargetError:
     if "No solution found" in text:
         return TerminalError(
             f"the requirements cannot be met:\n{reason}",
-            hint="loosen or raise the pins named above; only wheels are installed, old versions have none for this Python",
+            hint="loosen or raise the pins named above: only wheels are used, and old versions have none for this Python",
         )
     if "ash mismatch" in text:
         return TerminalError(
