@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from reconciler.core.change import Action, Drift, Plan
+from reconciler.core.change import Action, Change, Drift, Plan
 from reconciler.core.resources import Health, Observation, Observed, ResourceId
 
 
@@ -92,13 +92,17 @@ def report_of(
         revisions: Commit that each resource was last applied from.
         drift_since: When each drifted resource was first seen so, Unix seconds.
     """
-    since = drift_since or {}
-    by_service: dict[str, list[ResourceId]] = defaultdict(list)
+    held = {b.id: b.reason for b in plan.blocked} | {r.id: r.message for r in plan.refusals if r.id is not None}
+    changes: dict[str, dict[ResourceId, Change]] = defaultdict(dict)
     for change in plan.changes:
         if change.service and change.action is not Action.FORGET:
-            by_service[change.service].append(change.id)
+            changes[change.service][change.id] = change
+    drift: dict[str, list[Drift]] = defaultdict(list)
+    for drifted in plan.drift:
+        drift[drifted.service].append(drifted)
     services = tuple(
-        _service(name, ids, plan, observations, revisions, since) for name, ids in sorted(by_service.items())
+        _service(name, own, tuple(drift[name]), plan, held, observations, revisions, drift_since or {})
+        for name, own in sorted(changes.items())
     )
     targets = {name: completeness.value for name, completeness in sorted(plan.targets.items())}
     return Report(installation, str(plan.revision), services, targets)
@@ -106,16 +110,16 @@ def report_of(
 
 def _service(
     name: str,
-    ids: Iterable[ResourceId],
+    changes: Mapping[ResourceId, Change],
+    drift: tuple[Drift, ...],
     plan: Plan,
+    held: Mapping[ResourceId, str],
     observations: Mapping[str, Observation],
     revisions: Mapping[ResourceId, str],
     since: Mapping[ResourceId, float],
 ) -> ServiceReport:
-    own = sorted(set(ids))
-    wanted = [c for c in plan.changes if c.service == name and (c.action is not Action.NOOP or c.id in held)]
-    drift = tuple(d for d in plan.drift if d.service == name)
-    held = {b.id: b.reason for b in plan.blocked} | {r.id: r.message for r in plan.refusals if r.id is not None}
+    own = sorted(changes)
+    wanted = [c for c in changes.values() if c.action is not Action.NOOP or c.id in held]
     reports = tuple(_resource(id_, observations) for id_ in own)
     worst = max(reports, key=lambda r: r.health.rank)
     reasons = [worst.reason, *(held[i] for i in own if i in held)]

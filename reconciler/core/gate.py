@@ -1,0 +1,112 @@
+"""Whether the change of one resource may run now: ownership, suspension, sight of the target, holds, dependencies."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from reconciler.core.change import Action, Blocked, Change, Refusal
+from reconciler.core.resources import Completeness, Desired, Health, Observation, Observed, ResourceId
+from reconciler.core.situation import Situation
+from reconciler.core.values import Unknown, unknowns
+
+
+def gate(
+    situation: Situation,
+    desired: Desired,
+    observation: Observation | None,
+    change: Change,
+    changes: Mapping[ResourceId, Change],
+    stopped: Collection[ResourceId],
+    needed: Collection[ResourceId],
+) -> Refusal | Blocked | None:
+    """What stands against a change, or None if it may run.
+
+    Args:
+        changes: Of the resources before it in dependency order.
+        stopped: Those of them that were themselves refused or blocked.
+        needed: What must be there first.
+    """
+    if change.action is Action.NOOP:
+        return None
+    refusal = _foreign(situation, desired, change)
+    if refusal is not None:
+        return refusal
+    if desired.service in situation.suspended or desired.policy.suspend:
+        return Blocked(desired.id, "suspended; `reconciler resume` lets it go on")
+    if desired.service and desired.service in situation.incomplete:
+        return Blocked(desired.id, "its manifests have errors in this revision")
+    if observation is None or observation.completeness is Completeness.UNAVAILABLE:
+        why = observation.missing if observation else "the target was not looked at"
+        return Blocked(desired.id, f"target {desired.id.target} cannot be seen: {why}")
+    observed = change.observed
+    if observed is None and not observation.complete:
+        return Blocked(desired.id, f"target {desired.id.target} was only partly seen: {observation.missing}")
+    if observed is not None and observed.busy:
+        return Blocked(desired.id, "an earlier operation on it is still in progress")
+    if not change.writes:
+        return None
+    hold = situation.holds.get(desired.id)
+    if hold and hold.spec_digest == desired.spec_digest and hold.until > situation.now:
+        return Blocked(desired.id, f"{hold.reason}; tried again in {hold.until - situation.now:.0f} s")
+    for id_ in needed:
+        if id_ in stopped or not _available(situation, id_, changes):
+            return Blocked(desired.id, f"waits for {id_}")
+    for unknown in unknowns(change.desired.spec if change.desired else {}):
+        if not _coming(unknown, changes):
+            return Blocked(desired.id, f"waits for {unknown.source}, which does not report {unknown.pointer}")
+    return None
+
+
+def _foreign(situation: Situation, desired: Desired, change: Change) -> Refusal | None:
+    """Why a resource that is not ours is not touched; one that is only known to be gone is nobody's."""
+    observed = change.observed
+    if observed is None or observed.owned_by(situation.installation):
+        return None
+    if observed.health is Health.MISSING and observed.mark is None:
+        return None
+    if not desired.policy.adopt:
+        return Refusal(
+            "foreign",
+            f"{desired.id} exists and is not ours: {_owner(observed)}",
+            "rename the service, remove what stands there, or take it over with `policy: {adopt: true}`",
+            id=desired.id,
+            approvable=False,
+        )
+    if change.action is Action.REPLACE:
+        return Refusal(
+            "foreign",
+            f"{desired.id} is not ours and cannot be taken over, since fields differ that cannot be changed in place: "
+            + ", ".join(field.pointer for field in change.fields),
+            "make the manifest equal to what stands there in these fields, or remove it",
+            id=desired.id,
+            approvable=False,
+        )
+    return None
+
+
+def _owner(observed: Observed) -> str:
+    if observed.mark is None:
+        return "it carries no mark of a reconciler"
+    if observed.mark.self_ref != str(observed.id):
+        return f"its mark says it is a copy of {observed.mark.self_ref}"
+    return f"it belongs to installation {observed.mark.installation}"
+
+
+def _available(situation: Situation, needed: ResourceId, changes: Mapping[ResourceId, Change]) -> bool:
+    """A dependency that is there, or that this plan brings about."""
+    change = changes.get(needed)
+    if change is None:
+        observation = situation.observations.get(needed.target)
+        baseline = situation.baselines.get(needed)
+        seen = observation.resources.get(needed) if observation else None
+        if seen is not None:
+            return seen.health is not Health.MISSING
+        return observation is None and baseline is not None and baseline.sent is not None
+    # What needs no write is there: a missing resource would need one, or be stopped.
+    return True
+
+
+def _coming(unknown: Unknown, changes: Mapping[ResourceId, Change]) -> bool:
+    """Whether carrying out this plan can tell what an unknown is."""
+    change = changes.get(ResourceId.parse(unknown.source))
+    return change is not None and change.writes
