@@ -14,10 +14,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from .errors import InputError
+from .exchange import Exchange
 from .keys import Keys
 from .metrics import Metrics
 from .outputs import Answer
-from .score import Exchange, Scoring
+from .score import Scoring
 from .settings import Settings
 from .streams import BrokenStream, Channel
 from .swagger import Documents

@@ -1,4 +1,4 @@
-"""Calls `run()` for one job, in the thread that scripts own, and turns whatever happens into an answer.
+"""Calls `run()` for one exchange, in the thread that scripts own, and turns whatever happens into an answer.
 
 What a script raises is logged here with its traceback; the client gets one sentence and the request id.
 """
@@ -10,12 +10,12 @@ import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, cast
 
 from .errors import InputError
-from .inputs import Headers, headers_for_script, reader
+from .exchange import Exchange, Outcome
+from .inputs import headers_for_script, reader
 from .outputs import BROKEN_RESULT, Answer, encoder, message, render
 from .script import EntryScript, Mode
 from .settings import Settings
@@ -24,43 +24,7 @@ logger = logging.getLogger("reconciler.serving")
 
 RUN_FAILED = "An unexpected error occurred in scoring script. Check the logs for more info."
 MISMATCH_LENGTH = 300
-
-
-class Job:
-    """One request on its way to `run()`. `settle` is called once in the event loop, with the outcome."""
-
-    __slots__ = ("abandoned", "body", "content_type", "headers", "request_id", "scope", "settle", "settled")
-
-    def __init__(
-        self,
-        scope: dict[str, Any],
-        headers: Headers,
-        content_type: bytes,
-        body: bytes,
-        request_id: bytes,
-        settle: Callable[[Outcome], None],
-    ) -> None:
-        self.scope = scope
-        self.headers = headers
-        self.content_type = content_type
-        self.body = body
-        self.request_id = request_id
-        self.settle = settle
-        self.settled = False
-        self.abandoned = False
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What came of a job. `seconds` is the time inside `run()`, None where it was not called.
-
-    `expired` marks the outcome given to the client while `run()` is still under way.
-    """
-
-    answer: Answer
-    seconds: float | None
-    failed: bool = False
-    expired: bool = False
+_PLAIN = (str, list, dict, float, int, type(None))
 
 
 class Invocation:
@@ -73,64 +37,63 @@ class Invocation:
         self._read = reader(entry)
         self._encode = encoder(settings.nan, settings.numpy)
         self._mismatch_status = 500 if settings.compat == "azureml" else 400
-        self._await: Callable[[Awaitable[Any]], Any] | None = None
 
-    def call(self, job: Job, wait: Callable[[Awaitable[Any]], Any]) -> Outcome:
+    def call(self, exchange: Exchange, wait: Callable[[Awaitable[Any]], Any]) -> Outcome:
         """Call a plain `run()`. Never raises. `wait` finishes an awaitable that `run()` returned all the same."""
         try:
-            arguments = self._arguments(job)
+            arguments = self._arguments(exchange)
         except InputError as error:
             return Outcome(message(error.status, error.message), None)
         began = time.perf_counter()
         try:
             returned = self._run(**arguments)
-            if inspect.isawaitable(returned):
+            if not isinstance(returned, _PLAIN) and inspect.isawaitable(returned):
                 returned = wait(cast("Awaitable[Any]", returned))
         except BaseException as error:
-            return self._failed(job, error, time.perf_counter() - began)
-        return self._returned(job, returned, time.perf_counter() - began)
+            return self._failed(exchange, error, time.perf_counter() - began)
+        return self._returned(exchange, returned, time.perf_counter() - began)
 
-    async def call_async(self, job: Job) -> Outcome:
-        """Call an `async def run()`. Raises only CancelledError, when the job took too long."""
+    async def call_async(self, exchange: Exchange) -> Outcome:
+        """Call an `async def run()`. Raises only CancelledError, when it took too long."""
         try:
-            arguments = self._arguments(job)
+            arguments = self._arguments(exchange)
         except InputError as error:
             return Outcome(message(error.status, error.message), None)
         began = time.perf_counter()
         try:
             returned = await self._run(**arguments)
         except Exception as error:
-            return self._failed(job, error, time.perf_counter() - began)
-        return self._returned(job, returned, time.perf_counter() - began)
+            return self._failed(exchange, error, time.perf_counter() - began)
+        return self._returned(exchange, returned, time.perf_counter() - began)
 
-    def _arguments(self, job: Job) -> dict[str, Any]:
-        scope = job.scope
+    def _arguments(self, exchange: Exchange) -> dict[str, Any]:
         if self._raw is not None:
             from .rawrequest import from_scope
 
-            arguments: dict[str, Any] = {self._raw: from_scope(scope, job.headers, job.body)}
+            arguments: dict[str, Any] = {self._raw: from_scope(exchange.scope, exchange.body)}
         else:
-            arguments = self._read(scope["method"], job.content_type, scope["query_string"], job.body)
+            content_type = exchange.headers.get(b"content-type", b"")
+            arguments = self._read(exchange.method, content_type, exchange.scope["query_string"], exchange.body)
         if self._takes_headers:
-            arguments["request_headers"] = headers_for_script(job.headers)
+            arguments["request_headers"] = headers_for_script(exchange.scope["headers"])
         return arguments
 
-    def _returned(self, job: Job, returned: Any, seconds: float) -> Outcome:
+    def _returned(self, exchange: Exchange, returned: Any, seconds: float) -> Outcome:
         try:
             answer = render(returned, self._encode)
         except BaseException:
-            _log(job, f"run() returned a {type(returned).__name__} that has no JSON form")
+            _log(exchange, f"run() returned a {type(returned).__name__} that has no JSON form")
             return Outcome(message(500, BROKEN_RESULT), seconds, failed=True)
         answer.headers.append((b"x-ms-run-fn-exec-ms", b"%.3f" % (seconds * 1000)))
         return Outcome(answer, seconds, failed=answer.status >= 500)
 
-    def _failed(self, job: Job, error: BaseException, seconds: float) -> Outcome:
+    def _failed(self, exchange: Exchange, error: BaseException, seconds: float) -> Outcome:
         if refused_by_schema(error.__traceback__):
             said = " ".join(str(error).split())[:MISMATCH_LENGTH]
             if self._mismatch_status == 400:
-                _log(job, f"input does not match the schema: {said}", logging.INFO, with_traceback=False)
+                _log(exchange, f"input does not match the schema: {said}", logging.INFO, with_traceback=False)
                 return Outcome(message(400, f"Input does not match the schema: {said}"), seconds)
-        _log(job, f"run() failed: {type(error).__name__}")
+        _log(exchange, f"run() failed: {type(error).__name__}")
         return Outcome(message(500, RUN_FAILED, failed=True), seconds, failed=True)
 
 
@@ -144,6 +107,6 @@ def refused_by_schema(traceback: TracebackType | None) -> bool:
     return False
 
 
-def _log(job: Job, text: str, level: int = logging.ERROR, with_traceback: bool = True) -> None:
-    fields = {"request_id": job.request_id.decode("latin-1")}
+def _log(exchange: Exchange, text: str, level: int = logging.ERROR, with_traceback: bool = True) -> None:
+    fields = {"request_id": exchange.request_id.decode("latin-1")}
     logger.log(level, text, exc_info=sys.exc_info() if with_traceback else None, extra={"fields": fields})

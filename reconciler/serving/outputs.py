@@ -46,14 +46,15 @@ def encoder(nan: Nan, numpy: Numpy) -> Callable[[Any], bytes]:
     The returned function raises TypeError or ValueError for a value that has no JSON form.
     """
     default = _convert if numpy == "convert" else None
-    allow_nan = nan == "keep"
+
+    dumps = json.JSONEncoder(default=default, allow_nan=nan == "keep").encode
 
     def encode(value: Any) -> bytes:
         if value is None:
             return b"{}"
         if nan == "null":
             value = _without_nan(value, default)
-        return json.dumps(value, default=default, allow_nan=allow_nan).encode()
+        return dumps(value).encode()
 
     return encode
 

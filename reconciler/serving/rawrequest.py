@@ -10,7 +10,7 @@ from .inputs import Headers
 _OWN_NAMES = {"CONTENT_TYPE", "CONTENT_LENGTH"}
 
 
-def environ(scope: dict[str, Any], headers: Headers, body: bytes) -> dict[str, Any]:
+def environ(scope: dict[str, Any], body: bytes) -> dict[str, Any]:
     """A WSGI environment (PEP 3333) for an ASGI scope and its whole body."""
     host, port = scope.get("server") or ("localhost", None)
     client = scope.get("client")
@@ -32,6 +32,7 @@ def environ(scope: dict[str, Any], headers: Headers, body: bytes) -> dict[str, A
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
     }
+    headers: Headers = scope["headers"]
     for raw_name, raw_value in headers:
         name = raw_name.decode("latin-1").upper().replace("-", "_")
         if name == "TRANSFER_ENCODING":
@@ -44,8 +45,8 @@ def environ(scope: dict[str, Any], headers: Headers, body: bytes) -> dict[str, A
     return result
 
 
-def from_scope(scope: dict[str, Any], headers: Headers, body: bytes) -> Any:
+def from_scope(scope: dict[str, Any], body: bytes) -> Any:
     """The request as a script's `AMLRequest`."""
     from .standins.raw import AMLRequest
 
-    return AMLRequest(environ(scope, headers, body))
+    return AMLRequest(environ(scope, body))

@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable
 from queue import SimpleQueue
 from typing import Any
 
-from .invoke import Invocation, Job, Outcome
+from .exchange import Exchange, Outcome
+from .invoke import Invocation
 from .outputs import message
 from .streams import Channel
 
@@ -23,42 +24,49 @@ Clock = Callable[[], float]
 
 
 class Runner:
-    """Takes jobs from the event loop's thread and gives their outcomes back to it.
+    """Takes exchanges from the event loop's thread and gives their outcomes back to it.
 
     Args:
         server_loop: where outcomes are delivered.
+        settle: takes an exchange and its outcome, in the server's loop.
         concurrency: how many `run()` may be under way at once.
         stall: seconds that a client may leave a streamed answer unread.
         clock: seconds, monotonic.
     """
 
     def __init__(
-        self, server_loop: asyncio.AbstractEventLoop, concurrency: int, stall: float, clock: Clock = time.perf_counter
+        self,
+        server_loop: asyncio.AbstractEventLoop,
+        settle: Callable[[Exchange, Outcome], None],
+        concurrency: int,
+        stall: float,
+        clock: Clock = time.perf_counter,
     ) -> None:
         self._server_loop = server_loop
+        self._settle = settle
         self._concurrency = concurrency
         self._stall = stall
         self._clock = clock
-        self._queue: SimpleQueue[Job | None] = SimpleQueue()
-        self._running: dict[Job, float] = {}
-        self._tasks: dict[Job, asyncio.Task[None]] = {}
+        self._queue: SimpleQueue[Exchange | None] = SimpleQueue()
+        self._running: dict[Exchange, float] = {}
+        self._tasks: dict[Exchange, asyncio.Task[None]] = {}
         self._script_loop: asyncio.AbstractEventLoop | None = None
         self._stopped = False
 
-    def submit(self, job: Job) -> None:
-        """Queue a job. Called in the server's loop."""
+    def submit(self, exchange: Exchange) -> None:
+        """Queue an exchange. Called in the server's loop."""
         if self._script_loop is None:
-            self._queue.put(job)
+            self._queue.put(exchange)
         else:
-            self._script_loop.call_soon_threadsafe(self._start, job)
+            self._script_loop.call_soon_threadsafe(self._start, exchange)
 
-    def running(self) -> list[tuple[Job, float]]:
-        """Jobs inside `run()` with the time each began."""
+    def running(self) -> list[tuple[Exchange, float]]:
+        """Exchanges inside `run()` with the time each began."""
         return list(self._running.items())
 
-    def cancel(self, job: Job) -> bool:
+    def cancel(self, exchange: Exchange) -> bool:
         """Stop an async `run()`; a plain one cannot be stopped. Says whether it could."""
-        task = self._tasks.get(job)
+        task = self._tasks.get(exchange)
         if task is None or self._script_loop is None:
             return False
         self._script_loop.call_soon_threadsafe(task.cancel)
@@ -74,12 +82,12 @@ class Runner:
             self._script_loop.call_soon_threadsafe(self._script_loop.stop)
 
     def use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Run jobs as tasks on this loop of the main thread: for an `async def run()`."""
+        """Run exchanges as tasks on this loop of the main thread: for an `async def run()`."""
         self._gate = asyncio.Semaphore(self._concurrency)
         self._script_loop = loop
 
     def work(self, invocation: Invocation) -> None:
-        """Serve jobs until `stop`. Called in the main thread."""
+        """Serve exchanges until `stop`. Called in the main thread."""
         self._invocation = invocation
         if self._script_loop is not None:
             if not self._stopped:
@@ -97,52 +105,52 @@ class Runner:
     def _work(self) -> None:
         call, running, clock = self._invocation.call, self._running, self._clock
         get, deliver = self._queue.get, self._server_loop.call_soon_threadsafe
-        waiter = _Waiter()
-        while (job := get()) is not None:
-            if job.abandoned:
+        settle, waiter = self._settle, _Waiter()
+        while (exchange := get()) is not None:
+            if exchange.abandoned:
                 continue
-            running[job] = clock()
-            outcome = call(job, waiter)
+            running[exchange] = clock()
+            outcome = call(exchange, waiter)
             try:
-                del running[job]
+                del running[exchange]
                 if outcome.answer.stream is None:
-                    deliver(job.settle, outcome)
+                    deliver(settle, exchange, outcome)
                 else:
-                    self._stream(job, outcome)
+                    self._stream(exchange, outcome)
             except RuntimeError:
                 return  # The server's loop is closed: nobody waits any more.
-            del job, outcome
+            del exchange, outcome
 
-    def _stream(self, job: Job, outcome: Outcome) -> None:
+    def _stream(self, exchange: Exchange, outcome: Outcome) -> None:
         answer = outcome.answer
         channel = Channel(self._server_loop, self._stall)
         chunks, close = answer.stream, answer.close
         answer.stream, answer.close = channel, None
-        self._server_loop.call_soon_threadsafe(job.settle, outcome)
+        self._server_loop.call_soon_threadsafe(self._settle, exchange, outcome)
         assert chunks is not None
-        channel.feed(chunks, close, job.request_id)
+        channel.feed(chunks, close, exchange.request_id)
 
-    def _start(self, job: Job) -> None:
+    def _start(self, exchange: Exchange) -> None:
         assert self._script_loop is not None
-        self._tasks[job] = self._script_loop.create_task(self._one(job))
+        self._tasks[exchange] = self._script_loop.create_task(self._one(exchange))
 
-    async def _one(self, job: Job) -> None:
+    async def _one(self, exchange: Exchange) -> None:
         try:
             async with self._gate:
-                if job.abandoned:
+                if exchange.abandoned:
                     return
-                self._running[job] = self._clock()
-                outcome = await self._invocation.call_async(job)
-                del self._running[job]
+                self._running[exchange] = self._clock()
+                outcome = await self._invocation.call_async(exchange)
+                del self._running[exchange]
                 if outcome.answer.stream is None:
-                    self._server_loop.call_soon_threadsafe(job.settle, outcome)
+                    self._server_loop.call_soon_threadsafe(self._settle, exchange, outcome)
                 else:
-                    self._stream(job, outcome)
+                    self._stream(exchange, outcome)
         except asyncio.CancelledError:
-            self._server_loop.call_soon_threadsafe(job.settle, Outcome(message(504, "run() was stopped"), None))
+            self._server_loop.call_soon_threadsafe(self._settle, exchange, Outcome(message(504, "run() was stopped"), None))
         finally:
-            self._running.pop(job, None)
-            self._tasks.pop(job, None)
+            self._running.pop(exchange, None)
+            self._tasks.pop(exchange, None)
 
 
 class _Waiter:

@@ -7,6 +7,7 @@ a refusal is known then, before any of the body is read. Otherwise it gathers th
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 import time
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .cors import Cors
-from .invoke import Job, Outcome
+from .exchange import Exchange, Outcome
 from .keys import Keys
 from .metrics import Metrics
 from .outputs import Answer, Headers, message
@@ -30,38 +31,20 @@ NOT_ALLOWED = "The method is not allowed for the requested URL."
 Reply = Callable[[Answer], None]
 
 
-class Exchange:
-    """One request. `refusal` is set where the answer is known without the body."""
-
-    __slots__ = ("began", "headers", "ids", "job", "method", "origin", "refusal", "reply", "request_id", "scope")
-
-    def __init__(self, scope: dict[str, Any], headers: dict[bytes, bytes], began: float) -> None:
-        self.scope = scope
-        self.headers = headers
-        self.began = began
-        self.request_id = b""
-        self.ids: Headers = []
-        self.method: str = scope["method"]
-        self.origin: Headers = []
-        self.refusal: Answer | None = None
-        self.reply: Reply | None = None
-        self.job: Job | None = None
-
-
 class Scoring:
     """The rules for scoring requests, and the account of those under way."""
 
-    def __init__(self, settings: Settings, keys: Keys, metrics: Metrics, runner: Runner) -> None:
+    def __init__(self, settings: Settings, keys: Keys, metrics: Metrics, loop: asyncio.AbstractEventLoop) -> None:
         self._settings = settings
         self._keys = keys
         self._metrics = metrics
-        self._runner = runner
+        self.runner = Runner(loop, self._settle, settings.limits.concurrency, settings.limits.body_timeout)
         self._cors = Cors(settings.access.cors) if settings.access.cors else None
         self._version = (b"x-ms-server-version", settings.server_version.encode("latin-1"))
         self._places = settings.limits.queue + settings.limits.concurrency
         self._raw = False
         self._timeout = settings.limits.timeout
-        self._overdue: dict[Job, float] = {}
+        self._overdue: dict[Exchange, float] = {}
         self._busy = 0.0
         self._buffered = 0
         self.body_budget = 4 * settings.limits.max_body
@@ -143,44 +126,41 @@ class Scoring:
             self._metrics.refused("queue")
             reply(busy("too many requests are waiting"))
             return
-        scope = exchange.scope
-        content_type = exchange.headers.get(b"content-type", b"")
+        exchange.body = body
         exchange.reply = reply
-
-        def settle(outcome: Outcome) -> None:
-            self._settle(exchange, outcome)
-
-        job = exchange.job = Job(scope, scope["headers"], content_type, body, exchange.request_id, settle)
         self.pending += 1
-        self._runner.submit(job)
+        self.runner.submit(exchange)
 
     def _settle(self, exchange: Exchange, outcome: Outcome) -> None:
-        job, reply = exchange.job, exchange.reply
-        assert job is not None and reply is not None
         if outcome.seconds is not None:
             self._busy += outcome.seconds
             self._metrics.ran(outcome.seconds, outcome.failed)
-        if not outcome.expired:
-            self._overdue.pop(job, None)
-        if job.settled:
+        if self._overdue and not outcome.expired:
+            self._overdue.pop(exchange, None)
+        if exchange.settled:
             close = getattr(outcome.answer.stream, "close", None)
             if close is not None:
                 close()
             return
-        job.settled = True
+        exchange.settled = True
         self.pending -= 1
-        reply(outcome.answer)
+        assert exchange.reply is not None
+        exchange.reply(outcome.answer)
 
     def abandon(self, exchange: Exchange) -> None:
         """The client went away before its answer."""
-        job = exchange.job
-        if job is not None and not job.settled:
-            job.abandoned = job.settled = True
+        if exchange.reply is not None and not exchange.settled:
+            exchange.abandoned = exchange.settled = True
             self.pending -= 1
 
     def finish(self, exchange: Exchange, answer: Answer) -> Headers:
         """Complete the answer's headers. Call `close` when its last byte is written."""
-        return [*answer.headers, *exchange.ids, self._version, *exchange.origin]
+        headers = answer.headers
+        headers += exchange.ids
+        headers.append(self._version)
+        if exchange.origin:
+            headers += exchange.origin
+        return headers
 
     def close(self, exchange: Exchange, status: int) -> None:
         """Count a request whose answer is written, or whose client has gone (status 499)."""
@@ -215,30 +195,30 @@ class Scoring:
 
     def check(self, now: float) -> None:
         """Answer for each `run()` that took too long, and for those that wait behind it for nothing."""
-        for job, began in self._runner.running():
-            if now - began <= self._timeout or job in self._overdue:
+        for exchange, began in self.runner.running():
+            if now - began <= self._timeout or exchange in self._overdue:
                 continue
             self._metrics.timed_out()
             logger.error(
                 "run() took longer than %.3f s",
                 self._timeout,
-                extra={"fields": {"request_id": job.request_id.decode()}},
+                extra={"fields": {"request_id": exchange.request_id.decode()}},
             )
-            self._overdue[job] = began
-            self._runner.cancel(job)
+            self._overdue[exchange] = began
+            self.runner.cancel(exchange)
             status = 500 if self._settings.compat == "azureml" else 504
             text = f"Scoring timeout after {self._timeout * 1000:.0f} ms"
-            job.settle(Outcome(message(status, text, failed=True), None, expired=True))
+            self._settle(exchange, Outcome(message(status, text, failed=True), None, expired=True))
 
     def sample(self, now: float) -> float:
         """Seconds that `run()` has been busy so far, with what is under way."""
-        return self._busy + sum(now - began for _, began in self._runner.running())
+        return self._busy + sum(now - began for _, began in self.runner.running())
 
     def show(self) -> None:
         """Bring the gauges up to date."""
         gauge = self._metrics.gauge
         gauge("in_flight", self.in_flight)
-        gauge("queue_depth", max(0, self.pending - len(self._runner.running())))
+        gauge("queue_depth", max(0, self.pending - len(self.runner.running())))
         gauge("ready", 0.0 if self.readiness() else 1.0)
 
     # -- details

@@ -17,7 +17,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from .outputs import Answer
-from .score import Exchange, Scoring
+from .exchange import Exchange
+from .score import Scoring
+from .settings import Limits
 from .streams import BrokenStream, Channel
 
 logger = logging.getLogger("reconciler.serving")
@@ -28,16 +30,50 @@ LINGER_SECONDS = 2.0
 class Connections(ServerState):
     """uvicorn's per-server state, with what our protocols share."""
 
-    def __init__(self, scoring: Scoring, header_timeout: float, body_timeout: float) -> None:
+    def __init__(self, scoring: Scoring, limits: Limits) -> None:
         super().__init__()
         self.scoring = scoring
-        self.header_timeout = header_timeout
-        self.body_timeout = body_timeout
+        self.header_timeout = limits.header_timeout
+        self.body_timeout = limits.body_timeout
         self.draining = False
+        self.keep_alive = limits.keep_alive
+        self.date_lines: tuple[bytes, ...] = ()
+
+    def set_date(self, date: bytes) -> None:
+        """What the `Date` header says from now on."""
+        self.default_headers = [(b"date", date)]
+        self.date_lines = (b"date: ", date, b"\r\n")
 
     def guarded(self) -> Iterable[Guarded]:
         """The open connections."""
         return cast("list[Guarded]", list(self.connections))
+
+
+class _Cycle:
+    """A scoring request on a connection, with the attributes that uvicorn's protocol asks its own cycles for."""
+
+    __slots__ = (
+        "chunks",
+        "exchange",
+        "expects_100",
+        "keep_alive",
+        "more_body",
+        "response_complete",
+        "response_started",
+        "scope",
+        "size",
+    )
+
+    def __init__(self, scope: dict[str, Any], keep_alive: bool, expects_100: bool) -> None:
+        self.scope = scope
+        self.keep_alive = keep_alive
+        self.expects_100 = expects_100
+        self.exchange: Exchange | None = None
+        self.chunks: list[bytes] = []
+        self.size = 0
+        self.more_body = True
+        self.response_started = False
+        self.response_complete = False
 
 
 class Guarded(asyncio.Protocol):
@@ -51,6 +87,7 @@ class Guarded(asyncio.Protocol):
     body_since: float | None = None
     unread_since: float | None = None
     closes_at: float | None = None
+    quiet_since: float | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -80,6 +117,8 @@ class Guarded(asyncio.Protocol):
             self.body_late()
         elif self.unread_since is not None and now - self.unread_since > state.body_timeout:
             self.transport.abort()
+        elif self.quiet_since is not None and self.idle and now - self.quiet_since > state.keep_alive:
+            self.transport.close()
         elif drain_idle is not None and self.idle and now - self.idle_since(now) >= drain_idle:
             self.transport.close()
 
@@ -126,106 +165,154 @@ else:
     class _FastProtocol(Guarded, HttpToolsProtocol):
         """With httptools: scoring requests are answered without ASGI."""
 
-        active: Any = None  # uvicorn's cycle of the scoring request under way; its `exchange` is ours
+        active: _Cycle | None = None  # the scoring request under way
 
         def on_message_begin(self) -> None:
-            super().on_message_begin()
-            self._idle_since = None
+            # The scope that uvicorn makes here is made later, for other requests than scoring.
+            self.url = b""
+            self.headers = []
+            self.expect_100_continue = False
+            self._idle_since = self.quiet_since = None
             self.headers_since = self.loop.time()
 
         def on_headers_complete(self) -> None:
             self.headers_since = None
-            super().on_headers_complete()
-            if self.server_state.draining:
-                self.cycle.keep_alive = False
+            url = self.url
+            if url == b"/score" or url.startswith(b"/score?"):
+                self._open(url)
+            else:
+                headers, expects = self.headers, self.expect_100_continue
+                super().on_message_begin()
+                self.url, self.expect_100_continue = url, expects
+                self.headers.extend(headers)
+                super().on_headers_complete()
+                if self.server_state.draining:
+                    self.cycle.keep_alive = False
+
+        def _open(self, url: bytes) -> None:
+            parser = self.parser
+            version = parser.get_http_version()
+            scope: dict[str, Any] = {
+                "type": "http",
+                "method": parser.get_method().decode("ascii"),
+                "path": "/score",
+                "query_string": url[7:],
+                "http_version": version,
+                "scheme": self.scheme,
+                "server": self.server,
+                "client": self.client,
+                "headers": self.headers,
+            }
+            keep_alive = version != "1.0" and parser.should_keep_alive() and not self.server_state.draining
+            cycle = _Cycle(scope, keep_alive, self.expect_100_continue)
+            before, self.cycle = self.cycle, cycle
+            if before is None or before.response_complete:
+                self._start_asgi_task(cycle, None)
+            else:
+                # Sent before the answer to the one before it: waits its turn, as uvicorn's own do.
+                self.flow.pause_reading()
+                self.pipeline.appendleft((cast("Any", cycle), cast("Any", None)))
 
         def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-            if cycle.scope["path"] != "/score":
+            if type(cycle) is _Cycle:
+                self._begin(cycle)
+            else:
                 super()._start_asgi_task(cycle, app)
-                return
+
+        def _begin(self, cycle: _Cycle) -> None:
             scoring: Scoring = self.server_state.scoring
-            exchange = cycle.exchange = scoring.open(cycle.scope)
             self.active = cycle
-            scoring.hold(len(cycle.body))  # what a pipelined request has brought already
+            exchange = cycle.exchange = scoring.open(cycle.scope)
             if exchange.refusal is not None:
                 # After this chunk of data is parsed: then it is known whether the body came along.
-                self.loop.call_soon(self._refuse, cycle, exchange.refusal)
+                self.loop.call_soon(self._refuse, cycle)
             elif not cycle.more_body:
-                scoring.hold(-len(cycle.body))
-                self._body_complete(cycle)
+                self._submit(cycle, exchange)
             else:
-                if cycle.waiting_for_100_continue:
-                    cycle.waiting_for_100_continue = False
+                if cycle.expects_100:
                     self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 self.body_since = self.loop.time()
 
         def on_body(self, body: bytes) -> None:
             cycle = self.cycle
-            exchange: Exchange | None = getattr(cycle, "exchange", None)
-            if exchange is None:
+            if type(cycle) is not _Cycle:
                 super().on_body(body)
                 return
-            if exchange.refusal is not None or cycle.response_complete:
+            exchange = cycle.exchange
+            if cycle.response_complete or (exchange is not None and exchange.refusal is not None):
                 return
             scoring: Scoring = self.server_state.scoring
-            size = len(body)
-            cycle.body += body
-            if not scoring.hold(size):
-                exchange.refusal = scoring.no_room()
-            elif len(cycle.body) > scoring.body_limit:
-                exchange.refusal = scoring.too_large()
-            if exchange.refusal is not None:
-                scoring.hold(-len(cycle.body))
-                cycle.body = bytearray()
-                self.loop.call_soon(self._refuse, cycle, exchange.refusal)
+            cycle.chunks.append(body)
+            cycle.size += len(body)
+            refusal = None
+            if not scoring.hold(len(body)):
+                refusal = scoring.no_room()
+            elif cycle.size > scoring.body_limit:
+                refusal = scoring.too_large()
+            if refusal is not None:
+                self._drop(cycle)
+                if exchange is None:  # pipelined and not begun: nothing can be answered out of turn
+                    self.transport.abort()
+                    return
+                exchange.refusal = refusal
+                self.loop.call_soon(self._refuse, cycle)
 
         def on_message_complete(self) -> None:
             cycle = self.cycle
-            exchange: Exchange | None = getattr(cycle, "exchange", None)
-            if exchange is None:
+            if type(cycle) is not _Cycle:
                 super().on_message_complete()
                 return
             cycle.more_body = False
             self.body_since = None
+            exchange = cycle.exchange
+            if exchange is None:
+                return
             if exchange.refusal is None and not cycle.response_complete:
-                self.server_state.scoring.hold(-len(cycle.body))
-                self._body_complete(cycle)
+                self._submit(cycle, exchange)
             elif self.closes_at is not None:
                 self.transport.close()
 
-        def body_late(self) -> None:
-            self.body_since = None
-            cycle = self.active
-            if cycle is None or cycle.exchange.refusal is not None:
-                return
-            exchange: Exchange = cycle.exchange
-            scoring: Scoring = self.server_state.scoring
-            scoring.hold(-len(cycle.body))
-            cycle.body = bytearray()
-            exchange.refusal = scoring.too_slow()
-            self._refuse(cycle, exchange.refusal)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            cycle = self.active
-            if cycle is not None:
-                scoring: Scoring = self.server_state.scoring
-                if cycle.more_body and cycle.exchange.refusal is None:
-                    scoring.hold(-len(cycle.body))
-                scoring.abandon(cycle.exchange)
-                scoring.close(cycle.exchange, 499)
-                self.active = None
-            super().connection_lost(exc)
-
-        def _body_complete(self, cycle: Any) -> None:
-            exchange: Exchange = cycle.exchange
+        def _submit(self, cycle: _Cycle, exchange: Exchange) -> None:
+            chunks = cycle.chunks
+            body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            self._drop(cycle)
 
             def reply(answer: Answer) -> None:
                 self._respond(cycle, exchange, answer)
 
-            self.server_state.scoring.submit(exchange, bytes(cycle.body), reply)
+            self.server_state.scoring.submit(exchange, body, reply)
 
-        def _refuse(self, cycle: Any, answer: Answer) -> None:
-            if self.active is not cycle:
+        def _drop(self, cycle: _Cycle) -> None:
+            if cycle.size:
+                self.server_state.scoring.hold(-cycle.size)
+                cycle.chunks, cycle.size = [], 0
+
+        def body_late(self) -> None:
+            self.body_since = None
+            cycle = self.active
+            if cycle is None or cycle.exchange is None or cycle.exchange.refusal is not None:
+                return
+            self._drop(cycle)
+            cycle.exchange.refusal = self.server_state.scoring.too_slow()
+            self._refuse(cycle)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            for cycle in (self.active, self.cycle, *(waiting for waiting, _ in self.pipeline)):
+                if type(cycle) is _Cycle:
+                    self._drop(cycle)
+            active = self.active
+            if active is not None and active.exchange is not None:
+                scoring: Scoring = self.server_state.scoring
+                scoring.abandon(active.exchange)
+                scoring.close(active.exchange, 499)
+            self.active = None
+            if type(self.cycle) is _Cycle:
+                self.cycle = cast("Any", None)
+            super().connection_lost(exc)
+
+        def _refuse(self, cycle: _Cycle) -> None:
+            exchange = cycle.exchange
+            if self.active is not cycle or exchange is None or exchange.refusal is None:
                 return
             if cycle.more_body:
                 # The client is still sending. Closing now would reset the connection and lose the answer, so it is
@@ -233,11 +320,11 @@ else:
                 self.body_since = None
                 cycle.keep_alive = False
                 self.closes_at = self.loop.time() + LINGER_SECONDS
-                self._respond(cycle, cycle.exchange, answer, close=False)
+                self._respond(cycle, exchange, exchange.refusal, close=False)
             else:
-                self._respond(cycle, cycle.exchange, answer)
+                self._respond(cycle, exchange, exchange.refusal)
 
-        def _respond(self, cycle: Any, exchange: Exchange, answer: Answer, close: bool = True) -> None:
+        def _respond(self, cycle: _Cycle, exchange: Exchange, answer: Answer, close: bool = True) -> None:
             if self.active is not cycle or self.transport.is_closing():
                 if isinstance(answer.stream, Channel):
                     answer.stream.close()
@@ -250,9 +337,7 @@ else:
                 task.add_done_callback(self.tasks.discard)
                 return
             body = answer.body
-            out = [STATUS_LINE[answer.status]]
-            for name, value in state.default_headers:
-                out += (name, b": ", value, b"\r\n")
+            out = [STATUS_LINE[answer.status], *state.date_lines]
             for name, value in headers:
                 out += (name, b": ", value, b"\r\n")
             if not cycle.keep_alive:
@@ -261,28 +346,47 @@ else:
             if exchange.method != "HEAD":
                 out.append(body)
             self.transport.write(b"".join(out))
+            self._answered(cycle, exchange, answer.status, close)
+
+        def _answered(self, cycle: _Cycle, exchange: Exchange, status: int, close: bool) -> None:
             cycle.response_started = cycle.response_complete = True
-            state.scoring.close(exchange, answer.status)
+            self.server_state.scoring.close(exchange, status)
             self.active = None
-            if close:
-                if not cycle.keep_alive:
-                    self.transport.close()
+            if not close:
+                return
+            if not cycle.keep_alive:
+                self.transport.close()
+            elif self.pipeline:
                 self.on_response_complete()
+            else:
+                self.quiet_since = self.loop.time()
 
         async def _stream(
-            self, cycle: Any, exchange: Exchange, status: int, headers: list[tuple[bytes, bytes]], channel: Channel
+            self, cycle: _Cycle, exchange: Exchange, status: int, headers: list[tuple[bytes, bytes]], channel: Channel
         ) -> None:
+            known = any(name == b"content-length" for name, _ in headers)
+            chunked = not known and cycle.scope["http_version"] != "1.0"
+            out = [STATUS_LINE[status], *self.server_state.date_lines]
+            for name, value in headers:
+                out += (name, b": ", value, b"\r\n")
+            if not known:
+                out.append(b"transfer-encoding: chunked\r\n" if chunked else b"")
+            if not cycle.keep_alive:
+                out.append(b"connection: close\r\n")
+            out.append(b"\r\n")
+            cycle.response_started = True
+            self.transport.write(b"".join(out))
             try:
-                await cycle.send({"type": "http.response.start", "status": status, "headers": headers})
                 while (chunk := await channel.get()) is not None:
-                    await cycle.send({"type": "http.response.body", "body": chunk, "more_body": True})
-                    if self.transport.is_closing():
-                        break
-                else:
-                    # Forgetting it first: `send` goes on to the next request of the connection.
-                    self.active = None
-                    await cycle.send({"type": "http.response.body", "body": b"", "more_body": False})
-                    self.server_state.scoring.close(exchange, status)
+                    if self.active is not cycle:
+                        return
+                    self.transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
+                    if self.flow.write_paused:
+                        await self.flow.drain()
+                if self.active is cycle:
+                    if chunked:
+                        self.transport.write(b"0\r\n\r\n")
+                    self._answered(cycle, exchange, status, close=True)
             except BrokenStream:
                 self.transport.abort()
             finally:

@@ -26,7 +26,6 @@ from .errors import StartError
 from .invoke import Invocation
 from .keys import Keys
 from .metrics import Metrics
-from .runner import Runner
 from .score import Scoring
 from .script import EntryScript, initialise, load
 from .settings import Settings
@@ -64,10 +63,10 @@ class Worker:
         limits = settings.limits
         self._keys = Keys(settings.access.keys_file)
         self._metrics = Metrics(settings.metrics_file, settings.metrics_slot)
-        self._runner = Runner(loop, limits.concurrency, limits.body_timeout)
-        self._scoring = Scoring(settings, self._keys, self._metrics, self._runner)
+        self._scoring = Scoring(settings, self._keys, self._metrics, loop)
+        self._runner = self._scoring.runner
         self._app = Application(settings, self._scoring, self._keys, self._metrics)
-        self._connections = Connections(self._scoring, limits.header_timeout, limits.body_timeout)
+        self._connections = Connections(self._scoring, limits)
         self._tls = listeners.tls_context(settings.listen)
         self._certificate = self._certificate_time()
         orders = {"accept": self._accept, "drain": self._drain, "reload-keys": self._reload_keys}
@@ -332,7 +331,7 @@ class Worker:
             self._scoring.show()
 
     def _new_date(self) -> None:
-        self._connections.default_headers = [(b"date", formatdate(time.time(), usegmt=True).encode())]
+        self._connections.set_date(formatdate(time.time(), usegmt=True).encode())
 
     def _certificate_time(self) -> int:
         file = self._settings.listen.tls_cert
