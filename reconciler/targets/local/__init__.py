@@ -1,0 +1,1 @@
+"""The machine this program runs on."""

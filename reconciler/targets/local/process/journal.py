@@ -1,0 +1,133 @@
+"""What a service says and what happens to it: its log, rotated by size, and the last events."""
+
+# No pathlib: it would cost each supervisor a megabyte.
+# ruff: noqa: PTH105
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from reconciler.targets.local.process.layout import LOG
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+EVENTS_KEPT = 50
+TAIL_KEPT = 20
+_LONGEST_LINE = 64 * 1024
+
+
+class Journal:
+    """Appends to the log and keeps the last events.
+
+    Args:
+        folder: The service's.
+        max_bytes: Size at which the log is rotated.
+        backups: Rotated files kept beside it, the newest with suffix `.1`.
+        events: What an earlier supervisor left, as `{"at": unix seconds, "text": …}`.
+        changed: Called after each event with its text.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        max_bytes: int,
+        backups: int,
+        events: list[dict[str, Any]],
+        changed: Callable[[str], None],
+    ) -> None:
+        self._path = f"{folder}/{LOG}"
+        self._max_bytes = max_bytes
+        self._backups = backups
+        self._changed = changed
+        self._full = False
+        self.events = events[-EVENTS_KEPT:]
+        self._open()
+
+    def _open(self) -> None:
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._size = os.fstat(self._fd).st_size
+
+    def write(self, data: bytes) -> None:
+        """Appends whole lines. A full disk loses lines, never the service; it is said once."""
+        if self._size and self._size + len(data) > self._max_bytes:
+            self._rotate()
+        try:
+            os.write(self._fd, data)
+            self._full = False
+        except OSError as error:
+            if not self._full:
+                self._full = True
+                self.event(f"log lines are lost: {error.strerror}")
+        self._size += len(data)
+
+    def _rotate(self) -> None:
+        for number in range(self._backups, 0, -1):
+            older = f"{self._path}.{number - 1}" if number > 1 else self._path
+            try:
+                os.replace(older, f"{self._path}.{number}")
+            except FileNotFoundError:
+                continue
+        os.close(self._fd)
+        self._open()
+
+    def event(self, text: str, **fields: Any) -> None:
+        """Records that something happened, in a few words, here and in the log."""
+        now = time.time()
+        self.events.append({"at": round(now, 3), "text": text})
+        del self.events[:-EVENTS_KEPT]
+        if not self._full:
+            line = {"time": _iso(now), "level": "info", "logger": "reconciler.supervisor", "message": text, **fields}
+            self.write(json.dumps(line).encode() + b"\n")
+        self._changed(text)
+
+
+def _iso(at: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at % 1 * 1000):03d}Z"
+
+
+class Output:
+    """One worker's output on its way to the log: cut into lines, so that those of two workers do not mix."""
+
+    __slots__ = ("_journal", "_rest", "tail")
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._rest = b""
+        self.tail: list[str] = []
+
+    def feed(self, data: bytes) -> None:
+        """Takes what was read."""
+        whole, newline, rest = (self._rest + data).rpartition(b"\n")
+        if not newline and len(rest) > _LONGEST_LINE:
+            whole, newline, rest = rest, b"\n", b""
+        self._rest = rest
+        if newline:
+            self._put(whole + newline)
+
+    def end(self) -> None:
+        """Writes a last line that had no end."""
+        if self._rest:
+            self._put(self._rest + b"\n")
+            self._rest = b""
+
+    def _put(self, lines: bytes) -> None:
+        self._journal.write(lines)
+        self.tail += [_words(line) for line in lines[-16384:].decode(errors="replace").splitlines() if line.strip()]
+        del self.tail[:-TAIL_KEPT]
+
+
+def _words(line: str) -> str:
+    """A line for people: of the runtime's JSON only the message and what it raised."""
+    if line.startswith("{"):
+        try:
+            data: dict[str, Any] = json.loads(line)
+        except ValueError:
+            return line[:500]
+        shown = [str(data[key]) for key in ("message", "event", "exception") if data.get(key)]
+        return "\n".join(shown)[-1500:] if shown else line[:500]
+    return line[:500]

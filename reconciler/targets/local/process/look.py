@@ -1,0 +1,186 @@
+"""Reading a service's folder: whose it is, whether its supervisor lives, how the service is.
+
+Nothing is asked of supervisors here: each keeps its state file up to date, and the lock that only it can hold says
+whether it lives. So looking at a thousand services wakes none of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from reconciler.core.resources import Health, Mark, Observed, ResourceId, Staged
+from reconciler.core.values import Spec, from_json
+from reconciler.targets.local.process.layout import IDENTITY, STATE, lock_holder
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a folder says.
+
+    Args:
+        identity: None if there is none: then the folder is not ours.
+        state: As the supervisor last wrote it; empty before the first time.
+        pid: The living supervisor, None if there is none.
+        keys_changed: The serving version's key file is not what the supervisor wrote.
+    """
+
+    folder: Path
+    identity: Mapping[str, Any] | None
+    state: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    pid: int | None = None
+    keys_changed: bool = False
+
+    @property
+    def uid(self) -> str:
+        """Tells this folder from one of the same name made earlier or later."""
+        return str(self.identity["uid"]) if self.identity else ""
+
+    @property
+    def version(self) -> str:
+        """Precondition of writes: changes with every promotion and rewritten mark, not with restarts."""
+        return f"{self.uid[:8]}-{self.state.get('generation', 0)}" if self.identity else ""
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What was last promoted; empty if nothing was."""
+        return cast("Mapping[str, Any]", self.state.get("record") or {})
+
+    @property
+    def serving(self) -> Mapping[str, Any] | None:
+        """The serving version, None while none serves."""
+        return self.state.get("serving") if self.pid else None
+
+    @property
+    def staged(self) -> Mapping[str, Any] | None:
+        """The staged version, None while there is none."""
+        return self.state.get("staged") if self.pid else None
+
+    @property
+    def mark(self) -> Mark | None:
+        """Whose it is. Before the first promotion the folder itself is the mark, of no version."""
+        if self.identity is None:
+            return None
+        whose = {name: self.identity.get(name, "") for name in ("installation", "service", "self")}
+        return Mark.from_json({**self.record.get("mark", {}), **whose})
+
+
+def look(folder: Path) -> View | None:
+    """Reads a folder; None if it is not there.
+
+    Raises:
+        OSError: It cannot be read. ValueError: A file in it is damaged.
+    """
+    try:
+        identity = (folder / IDENTITY).read_bytes()
+    except FileNotFoundError:
+        return View(folder, None) if folder.is_dir() else None
+    except NotADirectoryError:
+        return View(folder, None)
+    # The lock first: a supervisor that ends after this leaves a state that was true when we looked.
+    pid = lock_holder(str(folder))
+    try:
+        raw = (folder / STATE).read_bytes()
+    except FileNotFoundError:
+        raw = b"{}"
+    state = json.loads(raw)
+    known = json.loads(identity)
+    if not isinstance(state, dict) or not isinstance(known, dict) or "uid" not in known:
+        raise ValueError("its files are damaged")
+    return View(
+        folder,
+        cast("dict[str, Any]", known),
+        cast("dict[str, Any]", state),
+        pid,
+        pid is not None and _keys_changed(cast("dict[str, Any]", state)),
+    )
+
+
+def _keys_changed(state: Mapping[str, Any]) -> bool:
+    file, digest = state.get("keysFile"), state.get("keysDigest")
+    if not file or not digest:
+        return False
+    try:
+        return hashlib.sha256(Path(file).read_bytes()).hexdigest() != digest
+    except OSError:
+        return True
+
+
+def observed(view: View, resource: ResourceId, job: Staged | None) -> Observed:
+    """The resource as the contract wants it.
+
+    Args:
+        job: What the driver itself is preparing or failed to, which the supervisor does not know of.
+    """
+    if view.identity is None:
+        return Observed(resource, {}, None, Health.UNKNOWN, "a folder of that name stands here and is not ours")
+    state, record = view.state, view.record
+    staged = job
+    if view.staged is not None and (job is None or job.health is not Health.PROGRESSING):
+        staged = Staged(
+            str(view.staged["specDigest"]), Health(str(view.staged["health"])), str(view.staged.get("reason", ""))
+        )
+    if view.pid is None:
+        health, reason = Health.MISSING, _gone(state)
+    else:
+        health, reason = Health(str(state.get("health", "Missing"))), str(state.get("reason", ""))
+    serves = view.serving is not None
+    return Observed(
+        resource,
+        _spec(record, view.keys_changed) if serves else {},
+        view.mark,
+        health,
+        reason,
+        view.version,
+        _outputs(view),
+        busy=view.pid is not None and bool(state.get("busy")),
+        staged=staged,
+        events=tuple(f"{_time(event['at'])} {event['text']}" for event in state.get("events", ())),
+    )
+
+
+def _spec(record: Mapping[str, Any], keys_changed: bool) -> Spec:
+    spec = dict(from_json(record["spec"]))
+    if keys_changed:
+        spec["auth"] = {name: value for name, value in spec["auth"].items() if name != "keys"}
+    return spec
+
+
+def _gone(state: Mapping[str, Any]) -> str:
+    if not state.get("record") and not state.get("pid"):
+        return "it was never started"
+    if state.get("ended"):
+        return str(state["ended"])
+    events = state.get("events") or [{"text": "none"}]
+    return (
+        f"its supervisor (process {state.get('pid')}) is gone without a word: killed, or the machine restarted; "
+        f"last event: {events[-1]['text']}"
+    )
+
+
+def _outputs(view: View) -> dict[str, Any]:
+    if view.pid is None or view.serving is None:
+        return {}
+    port, host = view.state.get("port"), str(view.record.get("host", ""))
+    return {
+        "url": url(host, port),
+        "host": host,
+        "port": port,
+        "pid": view.pid,
+        "workers": [worker["pid"] for worker in view.serving["workers"]],
+    }
+
+
+def url(host: str, port: Any) -> str:
+    """Where a client on this machine connects to."""
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{reachable}:{port}"
+
+
+def _time(at: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
