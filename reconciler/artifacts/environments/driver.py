@@ -18,6 +18,7 @@ from reconciler.artifacts.environments.build import Builder, Machine, building, 
 from reconciler.artifacts.environments.declared import SPARK, declared
 from reconciler.artifacts.environments.places import Place, disk_error, place_of, remove_tree
 from reconciler.artifacts.environments.python import choose
+from reconciler.artifacts.environments.reasons import point_out
 from reconciler.artifacts.environments.records import (
     Record,
     read_record,
@@ -26,6 +27,7 @@ from reconciler.artifacts.environments.records import (
     write_mark,
 )
 from reconciler.artifacts.environments.references import processes_using
+from reconciler.artifacts.environments.requirements import Requirement
 from reconciler.artifacts.environments.settings import EnvironmentSettings
 from reconciler.artifacts.environments.uv import Stopped, Uv
 from reconciler.core.change import Action, Change
@@ -46,6 +48,14 @@ from reconciler.core.values import to_json
 _KIND = "environment"
 _LOOK_AGAIN = 1.0
 _TRASH = ".trash-"
+
+
+@dataclass(frozen=True, slots=True)
+class _Rendered:
+    """What was said when an environment was rendered: for its log and its errors, never for what is built."""
+
+    notes: tuple[str, ...] = ()
+    requirements: tuple[Requirement, ...] = ()
 
 
 @dataclass(slots=True)
@@ -82,7 +92,7 @@ class EnvironmentsDriver:
         self._guard = Lock()
         self._jobs: dict[str, _Job] = {}
         self._unwritten: dict[str, TargetError] = {}
-        self._notes: dict[str, tuple[str, ...]] = {}
+        self._rendered: dict[str, _Rendered] = {}
         self._events: Queue[str] = Queue(maxsize=1000)
 
     @classmethod
@@ -143,7 +153,8 @@ class EnvironmentsDriver:
         gave_way = [note.message for note in asked.notes if note.code == "package-gives-way"]
         count = len(asked.requirements)
         words = f"python {choice.version}, {count} requirement{'' if count == 1 else 's'}"
-        self._notes[environment.id.name] = tuple(str(note) for note in (*asked.notes, *warnings))
+        notes = tuple(str(note) for note in (*asked.notes, *warnings))
+        self._rendered[environment.id.name] = _Rendered(notes, asked.requirements)
         return Desired(
             environment.id,
             {
@@ -285,6 +296,7 @@ class EnvironmentsDriver:
 
     def _run(self, name: str, request: Mapping[str, Any], job: _Job) -> None:
         place = self._place(name)
+        rendered = self._rendered.get(name, _Rendered())
         outcome = "built"
         try:
             with self._slots:
@@ -292,14 +304,15 @@ class EnvironmentsDriver:
                     raise Stopped
                 uv = Uv(self._settings, self._environ, self._root / ".uv")
                 builder = Builder(self._state_dir, self._settings, self._facts(), uv)
-                builder.build(place, request, job.stop, self._notes.get(name, ()))
+                builder.build(place, request, job.stop, rendered.notes)
         except Stopped:
             outcome = "build stopped"
         except BusyError:
             outcome = "being built by another process"
         except TargetError as exc:
             outcome = "build failed"
-            self._keep_failure(name, exc)
+            pointed = point_out(exc, rendered.requirements) if isinstance(exc, TerminalError) else exc
+            self._keep_failure(name, pointed)
         except Exception as exc:  # noqa: BLE001 - a thread has nobody above it; apply raises what is kept here
             outcome = "build failed"
             self._keep_failure(name, TerminalError(f"the build failed: {type(exc).__name__}"))

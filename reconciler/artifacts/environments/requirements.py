@@ -14,7 +14,7 @@ from packaging.requirements import Requirement as Pep508
 from packaging.utils import canonicalize_name
 
 from reconciler.core.deployment import File
-from reconciler.core.problems import Position, Problem
+from reconciler.core.problems import Position, Problem, Severity
 
 LARGEST_FILE = 256 * 1024
 """Bytes; a file of requirements beyond this is a mistake."""

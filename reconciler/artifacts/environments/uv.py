@@ -21,8 +21,9 @@ from threading import Event
 from typing import IO
 from urllib.parse import urlsplit
 
+from reconciler.artifacts.environments.reasons import failure
 from reconciler.artifacts.environments.settings import EnvironmentSettings
-from reconciler.core.errors import AccessError, TargetError, TerminalError, ThrottledError, UnavailableError
+from reconciler.core.errors import UnavailableError
 
 _PASSED = re.compile(
     r"^(PATH|HOME|TMPDIR|LANG|LC_ALL|NETRC|XDG_CACHE_HOME|XDG_DATA_HOME|XDG_CONFIG_HOME"
@@ -38,12 +39,6 @@ _HOLDS_ADDRESS = re.compile(
 )
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s)`'\"<>]+")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_NETWORK = re.compile(
-    r"error sending request|failed to fetch|request failed|connection (refused|reset|closed)|dns error|timed? ?out"
-    r"|network (was disabled|is unreachable)|server error \(5|broken pipe|unexpected eof|error decoding response",
-    re.I,
-)
-_REASON_LINES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,47 +123,6 @@ class Uv:
     def index_arguments(self) -> list[str]:
         """The options about indexes that hold no address."""
         return ["--no-index"] if self._settings.no_index else []
-
-
-def failure(code: int, lines: Sequence[str]) -> TargetError:
-    """What uv's exit and last words mean.
-
-    Args:
-        lines: Masked lines of its standard error.
-    """
-    text = "\n".join(lines)
-    reason = "\n".join(_reason(lines)) or f"uv ended with code {code}"
-    if "No space left on device" in text or "os error 28" in text:
-        return UnavailableError("the disk is full, the environment cannot be written", hint="free some space")
-    if code < 0:
-        return UnavailableError(f"uv was ended by signal {-code}", hint="signal 9 is mostly the lack of memory")
-    if re.search(r"\b(401|403)\b.*(Unauthorized|Forbidden)|authentication", text, re.I):
-        return AccessError(
-            f"the package index refuses us:\n{reason}", hint="check the index's credentials in the operator's settings"
-        )
-    if re.search(r"\b429\b", text):
-        return ThrottledError(f"the package index asks for fewer requests:\n{reason}")
-    if _NETWORK.search(text):
-        return UnavailableError(
-            f"the package index cannot be reached:\n{reason}", hint="check the network and the index's address"
-        )
-    if "No solution found" in text:
-        return TerminalError(
-            f"the requirements cannot be met:\n{reason}",
-            hint="loosen or raise the pins named above: only wheels are used, and old versions have none for this Python",
-        )
-    if "ash mismatch" in text:
-        return TerminalError(
-            f"a package is not the one that was locked:\n{reason}",
-            hint="the index serves other bytes than at the first build: find out why before going on",
-        )
-    return TerminalError(f"uv failed:\n{reason}")
-
-
-def _reason(lines: Sequence[str]) -> list[str]:
-    start = next((i for i, line in enumerate(lines) if line.startswith("error:")), 0)
-    kept = [line for line in lines[start:] if line.strip()]
-    return kept[-_REASON_LINES:]
 
 
 def _lines(stream: IO[bytes], limits: Limits) -> Iterator[str]:
