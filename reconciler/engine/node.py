@@ -62,6 +62,7 @@ class Node:
     deadline: float = 0.0
     called_at: float = 0.0
     awaiting: bool = False
+    asked_again: bool = False
     answered: Observed | None = None
     reason: str = ""
     code: str = ""
@@ -187,6 +188,11 @@ class Node:
                 self.due = self.around.clock.monotonic() + min(self.interval * 1.5, 15.0)
                 self.interval = min(self.interval * 1.5, 15.0)
                 self.move(Signal.ACCEPTED, judgement.reason)
+            case Verdict.FAILED if self.step is Step.APPLY and not self.asked_again:
+                # Only the driver knows whether what failed is worth another try: the next call raises its class.
+                self.asked_again, self.awaiting = True, False
+                self.due = self.around.clock.monotonic()
+                self.move(Signal.NEXT_CALL, judgement.reason)
             case Verdict.FAILED:
                 self._failed_step(judgement.reason, "not-ready")
 
