@@ -1,0 +1,94 @@
+"""What the plan views have in common: changes by service, names for people, counts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from reconciler.core.change import Action, Change, Disruption, Plan, Step
+from reconciler.core.resources import ResourceId
+from reconciler.views.values import plural
+
+SHARED = "shared"
+_VERBS = {
+    Action.CREATE: "create",
+    Action.UPDATE: "update",
+    Action.REPLACE: "replace",
+    Action.DELETE: "delete",
+    Action.ADOPT: "adopt",
+    Action.FORGET: "forget",
+}
+SYMBOLS = ", ".join(f"{action.glyph} {verb}" for action, verb in _VERBS.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The effective changes of one service, in the plan's order; an empty service is what services share."""
+
+    service: str
+    changes: tuple[Change, ...]
+
+    @property
+    def title(self) -> str:
+        """The service's name."""
+        return self.service or SHARED
+
+
+def groups(plan: Plan) -> list[Group]:
+    """Effective changes by service: the shared ones first, then the services by name."""
+    found: dict[str, list[Change]] = defaultdict(list)
+    for change in plan.effective():
+        found[change.service].append(change)
+    return [Group(service, tuple(found[service])) for service in sorted(found)]
+
+
+def name_of(id_: ResourceId) -> str:
+    """The name people know: with its target, except in the built-in registries."""
+    return id_.name if id_.target.startswith("registry/") else f"{id_.target}/{id_.name}"
+
+
+def counts(plan: Plan) -> dict[Action, int]:
+    """How many changes of each kind."""
+    found = dict.fromkeys(Action, 0)
+    for change in plan.changes:
+        found[change.action] += 1
+    return found
+
+
+def summary_line(plan: Plan) -> str:
+    """The one line that says it all: `Plan: 1 to create, 2 to update; 7 unchanged.`"""
+    number = counts(plan)
+    parts = [f"{number[action]:,} to {verb}" for action, verb in _VERBS.items() if number[action]]
+    asides: list[str] = []
+    if number[Action.NOOP] and parts:
+        asides.append(f"{number[Action.NOOP]:,} unchanged")
+    if plan.drift:
+        asides.append(f"{len(plan.drift):,} drifted")
+    if plan.blocked:
+        asides.append(f"{len(plan.blocked):,} blocked")
+    if plan.refusals:
+        asides.append(f"{len(plan.refusals):,} refused")
+    if plan.kept:
+        asides.append(f"{len(plan.kept):,} kept")
+    if parts:
+        head = f"Plan: {', '.join(parts)}"
+    elif plan.blocked or plan.refusals:
+        head = "Plan: nothing that can be done now"
+    elif number[Action.NOOP]:
+        head = f"Nothing to do: {plural(number[Action.NOOP], 'resource')} in sync"
+    else:
+        head = "Nothing to do: there are no resources"
+    return "; ".join([head, *asides]) + "."
+
+
+def effect(change: Change) -> str:
+    """What the change does to those who use the resource, and by which way."""
+    if change.action in (Action.CREATE, Action.FORGET):
+        return ""
+    if change.action is Action.ADOPT and not change.writes:
+        return ""
+    if Step.PROMOTE in change.steps:
+        return " → ".join(step.value for step in change.steps)
+    if change.action is Action.DELETE and change.disruption is Disruption.NONE:
+        return ""
+    return "no disruption" if change.disruption is Disruption.NONE else change.disruption.value

@@ -1,0 +1,109 @@
+"""A plan as JSON; the format has a version and grows by adding keys only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from reconciler.core.change import Action, Change, Drift, FieldChange, Plan
+from reconciler.core.contents import Revision
+from reconciler.core.resources import ResourceId
+from reconciler.core.values import MISSING, has_secret, unknowns
+from reconciler.views import problems as problem_view
+from reconciler.views.grouping import counts
+from reconciler.views.values import masked
+
+FORMAT_VERSION = 1
+
+
+def render(plan: Plan) -> str:
+    """One JSON document; changes without effect are counted, not listed."""
+    return json.dumps(as_json(plan), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def as_json(plan: Plan) -> dict[str, Any]:
+    """The plan as plain values. Secrets are masked; a field that holds one says `sensitive`."""
+    return {
+        "kind": "Plan",
+        "formatVersion": FORMAT_VERSION,
+        "digest": plan.digest,
+        "revision": revision(plan.revision),
+        "summary": {action.value: count for action, count in counts(plan).items()},
+        "pending": plan.pending,
+        "drifted": bool(plan.drift),
+        "changes": [_change(change) for change in plan.effective()],
+        "drift": [drift(item) for item in plan.drift],
+        "kept": [{**resource(k.id), "reason": k.reason, "code": k.code} for k in plan.kept],
+        "blocked": [{**resource(b.id), "reason": b.reason} for b in plan.blocked],
+        "refusals": [
+            {
+                "code": r.code,
+                "message": r.message,
+                "hint": r.hint,
+                "targets": list(r.targets),
+                "resource": str(r.id) if r.id else None,
+                "approvable": r.approvable,
+            }
+            for r in plan.refusals
+        ],
+        "problems": problem_view.as_json(plan.problems),
+        "warnings": problem_view.as_json(plan.warnings),
+        "targets": {name: state.value for name, state in plan.targets.items()},
+        "suspended": list(plan.suspended),
+    }
+
+
+def revision(value: Revision) -> dict[str, Any]:
+    """A revision with its parts."""
+    return {"sha": value.sha, "ref": value.ref, "subject": value.subject, "dirty": value.dirty, "text": str(value)}
+
+
+def resource(id_: ResourceId) -> dict[str, str]:
+    """A resource id with its parts."""
+    return {"resource": str(id_), "target": id_.target, "kind": id_.kind, "name": id_.name}
+
+
+def drift(item: Drift) -> dict[str, Any]:
+    """One drifted resource."""
+    return {
+        **resource(item.id),
+        "service": item.service,
+        "fields": fields(item.fields),
+        "gone": item.gone,
+        "healing": item.healing,
+        "note": item.note,
+    }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    listed = () if change.action is Action.DELETE else change.fields
+    return {
+        **resource(change.id),
+        "service": change.service,
+        "action": change.action.value,
+        "reason": change.reason,
+        "summary": change.desired.summary if change.desired else "",
+        "disruption": change.disruption.value,
+        "steps": [step.value for step in change.steps],
+        "driftOnly": change.drift_only,
+        "dependsOn": [str(needed) for needed in change.depends_on],
+        "fields": fields(listed),
+    }
+
+
+def fields(changes: Sequence[FieldChange]) -> list[dict[str, Any]]:
+    """Field changes; an absent side has no key."""
+    return [_field(change) for change in changes]
+
+
+def _field(change: FieldChange) -> dict[str, Any]:
+    sides = {"before": change.before, "after": change.after}
+    present = {name: value for name, value in sides.items() if value is not MISSING}
+    data: dict[str, Any] = {"pointer": change.pointer, "cause": change.cause.value}
+    data |= {name: masked(value) for name, value in present.items()}
+    if any(has_secret(value) for value in present.values()):
+        data["sensitive"] = True
+    if "after" in present and unknowns(present["after"]):
+        data["knownAfterApply"] = True
+    return data

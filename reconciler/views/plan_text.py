@@ -1,0 +1,131 @@
+"""A plan as text for a terminal or a log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from reconciler.core.change import Action, Cause, Change, Drift, FieldChange, Plan
+from reconciler.core.resources import Completeness
+from reconciler.views import problems as problem_view
+from reconciler.views.grouping import Group, effect, groups, name_of, summary_line
+from reconciler.views.style import OF_ACTION, PLAIN, Style
+from reconciler.views.values import paragraph, plural, printable, transition
+
+_WIDEST_NAME = 40
+_WIDEST_POINTER = 48
+
+
+def render(plan: Plan, style: Style = PLAIN) -> str:
+    """The whole plan; ends with its summary and digest."""
+    return "\n".join(_lines(plan, style)) + "\n"
+
+
+def _lines(plan: Plan, style: Style) -> Iterator[str]:
+    yield f"{style.paint('Plan for', 'bold')} {_revision(plan)}"
+    for group in groups(plan):
+        yield ""
+        yield style.paint(printable(group.title), "bold")
+        yield from _group(group, style)
+    yield from _drift(plan.drift, style)
+    yield from _kept(plan, style)
+    yield from _blocked(plan, style)
+    yield from _refused(plan, style)
+    yield from _targets(plan, style)
+    found = [*plan.problems, *plan.warnings]
+    if found:
+        yield ""
+        yield from problem_view.text(found, style)
+    yield ""
+    yield style.paint(summary_line(plan), "bold")
+    if not plan.empty:
+        yield style.paint(f"Digest {plan.digest}", "dim")
+
+
+def _revision(plan: Plan) -> str:
+    subject = printable(plan.revision.subject)
+    return f"{printable(plan.revision.short)} {subject}".rstrip()
+
+
+def _group(group: Group, style: Style) -> Iterator[str]:
+    kinds = max(len(change.id.kind) for change in group.changes)
+    names = min(_WIDEST_NAME, max(len(name_of(change.id)) for change in group.changes))
+    for change in group.changes:
+        summary = change.desired.summary if change.desired else ""
+        tail = [part for part in (printable(summary), effect(change), printable(change.reason)) if part]
+        head = f"{change.action.glyph} {printable(change.id.kind):<{kinds}}  {printable(name_of(change.id)):<{names}}"
+        painted = style.paint(head, OF_ACTION[change.action])
+        yield f"  {painted}  {'  '.join(tail)}".rstrip()
+        yield from _fields(change, style)
+
+
+def _fields(change: Change, style: Style) -> Iterator[str]:
+    if change.action in (Action.CREATE, Action.DELETE, Action.FORGET):
+        return
+    yield from field_lines(change.fields, style)
+
+
+def field_lines(fields: Sequence[FieldChange], style: Style = PLAIN, *, note_cause: bool = True) -> Iterator[str]:
+    """One line a field, pointers aligned; a pointer can be pasted into a policy."""
+    width = min(_WIDEST_POINTER, max((len(f.pointer) for f in fields), default=0))
+    for field in fields:
+        drifted = "  (drift)" if note_cause and field.cause is Cause.DRIFT else ""
+        yield f"      {printable(field.pointer):<{width}}  {transition(field)}{style.paint(drifted, 'yellow')}"
+
+
+def drift_lines(drift: Sequence[Drift], style: Style = PLAIN) -> Iterator[str]:
+    """One drifted resource after the other, with what reality reads and what it should."""
+    for item in drift:
+        fate = "gone" if item.gone else "healed by this plan" if item.healing else "reported only, as its policy says"
+        note = f": {printable(item.note)}" if item.note else ""
+        yield f"  {style.paint('!', 'yellow')} {printable(item.id.kind)}  {printable(name_of(item.id))}  {fate}{note}"
+        yield from field_lines(item.fields, style, note_cause=False)
+
+
+def _drift(drift: Sequence[Drift], style: Style) -> Iterator[str]:
+    if drift:
+        yield ""
+        title = style.paint("Drift", "bold", "yellow")
+        yield f"{title}: changed outside of Git (as it is → as it was left)"
+        yield from drift_lines(drift, style)
+
+
+def _kept(plan: Plan, style: Style) -> Iterator[str]:
+    if plan.kept:
+        yield ""
+        yield f"{style.paint('Kept', 'bold')}: no longer named in Git, not deleted"
+        for kept in plan.kept:
+            yield f"  {printable(kept.id.kind)}  {printable(name_of(kept.id))}  {printable(kept.reason)}"
+
+
+def _blocked(plan: Plan, style: Style) -> Iterator[str]:
+    if plan.blocked:
+        yield ""
+        yield f"{style.paint('Blocked', 'bold')}: cannot be changed now"
+        for blocked in plan.blocked:
+            first, *rest = paragraph(blocked.reason)
+            yield f"  {printable(blocked.id.kind)}  {printable(name_of(blocked.id))}  {first}"
+            for line in rest:
+                yield f"      {line}"
+
+
+def _refused(plan: Plan, style: Style) -> Iterator[str]:
+    if plan.refusals:
+        yield ""
+        yield f"{style.paint('Refused', 'bold', 'red')}: not done without your word"
+        for refusal in plan.refusals:
+            yield f"  {style.paint('✗', 'red')} {printable(refusal.message)} [{printable(refusal.code)}]"
+            if refusal.hint:
+                yield f"      {printable(refusal.hint.replace('DIGEST', plan.digest))}"
+
+
+def _targets(plan: Plan, style: Style) -> Iterator[str]:
+    words = {Completeness.PARTIAL: "only partly seen", Completeness.UNAVAILABLE: "not reachable"}
+    unseen = [(name, state) for name, state in sorted(plan.targets.items()) if state in words]
+    if unseen:
+        yield ""
+        for name, state in unseen:
+            yield f"{style.paint('Target', 'bold', 'yellow')} {printable(name)} was {words[state]}"
+    if plan.suspended:
+        yield ""
+        listed = ", ".join(printable(name) for name in plan.suspended)
+        yield f"{plural(len(plan.suspended), 'service')} suspended: {listed}"

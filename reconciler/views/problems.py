@@ -1,0 +1,54 @@
+"""Problems of input for people and machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from reconciler.core.problems import Problem, Severity
+from reconciler.views.style import PLAIN, Style
+from reconciler.views.values import plural, printable
+
+
+def text(problems: Sequence[Problem], style: Style = PLAIN) -> list[str]:
+    """Two lines a problem at most: `file:line:column: error: message [code]`, and what to do, indented."""
+    lines: list[str] = []
+    for problem in sorted(problems, key=lambda p: p.sort_key):
+        where = str(problem.position) if problem.position else problem.subject
+        error = problem.severity is Severity.ERROR
+        severity = style.paint(str(problem.severity), "red" if error else "yellow", "bold")
+        head = f"{style.paint(printable(where), 'bold')}: " if where else ""
+        code = style.paint(f"[{problem.code}]", "dim")
+        lines.append(f"{head}{severity}: {printable(problem.message)} {code}")
+        if problem.hint:
+            lines.append(f"    {printable(problem.hint)}")
+    return lines
+
+
+def as_json(problems: Iterable[Problem]) -> list[dict[str, Any]]:
+    """Each problem as an object; `file`, `line` and `column` where it stands in a file."""
+    return [_one(problem) for problem in sorted(problems, key=lambda p: p.sort_key)]
+
+
+def _one(problem: Problem) -> dict[str, Any]:
+    data: dict[str, Any] = {"severity": str(problem.severity), "code": problem.code, "message": problem.message}
+    if problem.hint:
+        data["hint"] = problem.hint
+    if problem.subject:
+        data["subject"] = problem.subject
+    if problem.position:
+        data["file"] = problem.position.file
+        if problem.position.line:
+            data["line"] = problem.position.line
+        if problem.position.column:
+            data["column"] = problem.position.column
+    return data
+
+
+def count_line(problems: Sequence[Problem]) -> str:
+    """`2 errors, 1 warning`."""
+    errors = sum(p.severity is Severity.ERROR for p in problems)
+    warnings = len(problems) - errors
+    parts = [plural(errors, "error")] if errors else []
+    parts += [plural(warnings, "warning")] if warnings else []
+    return ", ".join(parts) or "no problems"

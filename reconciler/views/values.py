@@ -1,0 +1,122 @@
+"""Values for people and for JSON: secrets masked, unknowns named, control characters made visible."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from reconciler.core.change import FieldChange
+from reconciler.core.secrets import Secret, SecretRef
+from reconciler.core.values import MISSING, Unknown, has_secret
+
+SENSITIVE = "(sensitive)"
+KNOWN_LATER = "(known after apply)"
+ABSENT = "(absent)"
+LONGEST = 100
+_CONTEXT = 16
+# Text that nobody would see the ends of, and text that would read as a value of another type.
+_QUOTED = re.compile(r"^$|^\s|\s$|^[\[{(\"]|→")
+_AMBIGUOUS = re.compile(r"^[-+.]?\d[\d_.eE+-]*$|^(true|false|null|~)$")
+
+
+def printable(text: str) -> str:
+    """Text with everything escaped that a terminal would act on or a reader could not see."""
+    if text.isprintable():
+        return text
+    return "".join(ch if ch.isprintable() else _escaped(ch) for ch in text)
+
+
+def _escaped(ch: str) -> str:
+    short = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(ch)
+    if short:
+        return short
+    code = ord(ch)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def paragraph(text: str) -> list[str]:
+    """The lines of a longer text (a reason with log lines), each printable."""
+    return [printable(line.rstrip()) for line in text.splitlines()] or [""]
+
+
+def masked(value: Any) -> Any:
+    """Plain JSON in which secrets and unknowns are words; nothing of a secret is left, not even its fingerprint."""
+    if isinstance(value, Secret):
+        return SENSITIVE
+    if isinstance(value, SecretRef):
+        return f"{SENSITIVE[:-1]}, {value})"
+    if isinstance(value, Unknown):
+        return KNOWN_LATER
+    if isinstance(value, Mapping):
+        return {str(k): masked(v) for k, v in cast("Mapping[object, object]", value).items()}
+    if isinstance(value, (list, tuple)):
+        return [masked(item) for item in cast("Sequence[object]", value)]
+    return value
+
+
+def shown(value: Any, *, exact: bool = True) -> str:
+    """A value on one line: text as it is where that is unmistakable, everything else as JSON.
+
+    Args:
+        exact: Text that reads as a number or the like is quoted.
+    """
+    if value is MISSING:
+        return ABSENT
+    plain = masked(value)
+    if isinstance(plain, str):
+        if isinstance(value, str) and (_QUOTED.search(plain) or (exact and _AMBIGUOUS.search(plain))):
+            return f'"{printable(plain)}"'
+        return printable(plain)
+    return printable(json.dumps(plain, sort_keys=True, ensure_ascii=False))
+
+
+def transition(change: FieldChange) -> str:
+    """`before → after`, cut to what differs where both are long; secrets say only that they changed."""
+    secret_before, secret_after = _is_secret(change.before), _is_secret(change.after)
+    if secret_before or secret_after:
+        if change.before is MISSING:
+            return f"{shown(change.after)} added"
+        if change.after is MISSING:
+            return f"{shown(change.before)} removed"
+        if secret_before and secret_after and shown(change.before) == shown(change.after):
+            return f"{shown(change.after)} changed"
+    exact = not (isinstance(change.before, str) and isinstance(change.after, str))
+    before, after = shown(change.before, exact=exact), shown(change.after, exact=exact)
+    if before == after and has_secret([change.before, change.after]):
+        return f"{_cut(after)} {SENSITIVE} changed"
+    if len(before) > LONGEST and len(after) > LONGEST:
+        same = _common_prefix(before, after)
+        if same > _CONTEXT:
+            before, after = f"…{before[same - _CONTEXT :]}", f"…{after[same - _CONTEXT :]}"
+    return f"{_cut(before)} → {_cut(after)}"
+
+
+def _is_secret(value: Any) -> bool:
+    return isinstance(value, (Secret, SecretRef))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _common_prefix(one: str, other: str) -> int:
+    for index, (a, b) in enumerate(zip(one, other, strict=False)):
+        if a != b:
+            return index
+    return min(len(one), len(other))
+
+
+def plural(count: int, word: str, many: str = "") -> str:
+    """`1 service`, `1,000 services`."""
+    return f"{count:,} {word if count == 1 else many or word + 's'}"
+
+
+def age(seconds: float) -> str:
+    """A duration in its largest unit: `12s`, `3m`, `5h`, `9d`."""
+    whole = max(0, int(seconds))
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if whole >= size:
+            return f"{whole // size}{unit}"
+    return f"{whole}s"
