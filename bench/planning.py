@@ -93,7 +93,8 @@ def make_terraform(folder: Path, resources: int) -> None:
     """As many `terraform_data` resources, applied, so that a plan finds nothing to do."""
     folder.mkdir()
     blocks = [
-        f'resource "terraform_data" "service_{n:05d}" {{\n  input = {{ team = "team-{n % 7}", model = "model-{n % 10}", '
+        f'resource "terraform_data" "service_{n:05d}" {{\n  input = {{ team = "team-{n % 7}", '
+        f'model = "model-{n % 10}", '
         f'shard = "{n}" }}\n}}\n'
         for n in range(resources)
     ]

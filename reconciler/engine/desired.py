@@ -75,11 +75,11 @@ class DesiredStates:
     def of(self, tree: Tree) -> DesiredState:
         """The desired state of a tree; problems are in it, none is raised."""
         self._repo = load(tree, self.cache, self._repo)
-        catalogue = {}
+        catalogue: Mapping[str, Mapping[str, str]] = {}
         for registry in self.registries:
             if isinstance(registry, Catalogue):
                 catalogue = registry.catalogue()
-        self._resolution = resolve(self._repo, tree, catalogue, self._resolution)
+        self._resolution = resolve(self._repo, tree, catalogue, self._resolution, self.cache)
         resolution = self._resolution
         problems = list(resolution.problems)
         drivers, unknown_types = self.drivers({d.target.name: d.target for d in resolution.deployments})
