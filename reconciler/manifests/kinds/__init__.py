@@ -1,0 +1,1 @@
+"""The kinds of document: what each may hold."""

@@ -1,0 +1,278 @@
+"""How a service is deployed: the settings that mean the same everywhere, and one block per type of target.
+
+Field names and defaults are those of Azure ML's deploy_configuration (azureml-core 1.61: LocalWebservice,
+AciWebservice, AksWebservice; azureml-contrib-iot 1.62: IotWebservice) wherever the meaning is the same. Defaults given
+here are also in `defaults`, which is what planning reads; a test holds the two together.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from reconciler.manifests.kinds.base import (
+    Cores,
+    Gigabytes,
+    Milliseconds,
+    Name,
+    NameOrSecret,
+    Port,
+    Positive,
+    RepoPath,
+    Seconds,
+    Secret,
+    Strict,
+    Tags,
+    Text,
+    Variables,
+    refuse,
+)
+
+
+class Common(Strict):
+    """Settings that mean the same at every target. A block may repeat them; there they hold for that type alone."""
+
+    port: Port | None = Field(
+        default=None, description="Port the service answers on; a free one if omitted.", examples=[8890]
+    )
+    host: Text | None = Field(
+        default=None, description="Address to listen on; loopback if omitted, as far as the target knows such a thing."
+    )
+    cpu_cores: Cores | None = Field(
+        default=None, description="CPU cores per replica; fractions allowed.", examples=[0.5]
+    )
+    memory_gb: Gigabytes | None = Field(
+        default=None, description="Memory per replica in gigabytes (10^9 bytes).", examples=[0.5]
+    )
+    replicas: Annotated[int, Field(ge=1, le=1000)] = Field(default=1, description="Worker processes or containers.")
+    max_concurrent_requests: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=1, description="Calls of `run()` at once per replica; Azure ML entry scripts expect 1."
+    )
+    scoring_timeout_ms: Milliseconds = Field(default=60_000, description="Milliseconds one request may take.")
+    max_request_wait_time: Milliseconds | None = Field(
+        default=None, description="Milliseconds a request may wait in the queue before it is answered with 503."
+    )
+    max_body_mb: Annotated[float, Field(gt=0, le=100_000)] | None = Field(
+        default=None, description="Megabytes (10^6 bytes) a request's body may have."
+    )
+    ready_timeout_seconds: Seconds = Field(default=300.0, description="Seconds from start to ready, `init()` included.")
+    drain_seconds: Annotated[float, Field(ge=0, le=3600)] = Field(
+        default=30.0, description="Seconds a replaced version has to finish its requests."
+    )
+    cors_origins: list[Text] = Field(
+        default=[],
+        description="Origins that browsers may call from; `*` for any.",
+        examples=[["https://app.example.com"]],
+    )
+    environment_variables: Variables = Field(
+        default={}, description="Variables the entry script sees. Secrets only by `valueFrom`."
+    )
+
+
+class Local(Common):
+    """At a local machine: a supervised process, or a container of the Docker engine."""
+
+    engine: Literal["auto", "process", "docker"] | None = Field(
+        default=None, description="What runs it; the target's `engine` if omitted."
+    )
+    open_files: Annotated[int, Field(ge=64, le=1_048_576)] | None = Field(
+        default=None, description="How many files a worker may have open."
+    )
+    tls_cert_file: Text | None = Field(default=None, description="PEM file of the certificate on the target machine.")
+    tls_key_file: Text | None = Field(default=None, description="PEM file of its key on the target machine.")
+    log_max_mb: Annotated[float, Field(gt=0, le=10_000)] = Field(
+        default=10.0, description="Megabytes after which a log file is rotated."
+    )
+    log_files: Annotated[int, Field(ge=1, le=100)] = Field(default=5, description="How many log files are kept.")
+
+    @model_validator(mode="after")
+    def _tls(self) -> "Local":
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise refuse("together", "`tlsCertFile` and `tlsKeyFile` go together")
+        return self
+
+
+class Aci(Common):
+    """Azure Container Instances (provisional). Default of `auth.enabled`: false."""
+
+    cpu_cores: Cores | None = Field(default=0.1, description="CPU cores.")
+    memory_gb: Gigabytes | None = Field(default=0.5, description="Memory in gigabytes.")
+    location: Text | None = Field(
+        default=None, description="Azure region; the target's if omitted.", examples=["westeurope"]
+    )
+    properties: Tags = Field(default={}, description="Properties as Azure ML keeps them; they cannot be changed later.")
+    ssl_enabled: bool = Field(default=False, description="Answer over HTTPS.")
+    ssl_cert_pem_file: RepoPath | None = Field(default=None, description="Certificate, PEM.")
+    ssl_key_pem_file: Secret | None = Field(default=None, description="Key of the certificate, PEM.")
+    ssl_cname: Text | None = Field(default=None, description="DNS name the certificate is for.")
+    enable_app_insights: bool = Field(default=False, description="Send telemetry to Application Insights.")
+    collect_model_data: bool = Field(default=False, description="Keep inputs and outputs in the workspace's storage.")
+    dns_name_label: Text | None = Field(default=None, description="First part of the DNS name; generated if omitted.")
+    cmk_vault_base_url: Text | None = Field(default=None, description="Key vault of a customer-managed key.")
+    cmk_key_name: Text | None = Field(default=None, description="Name of that key.")
+    cmk_key_version: Text | None = Field(default=None, description="Version of that key.")
+    vnet_name: Text | None = Field(default=None, description="Virtual network to deploy into.")
+    subnet_name: Text | None = Field(default=None, description="Subnet of that network.")
+
+    @model_validator(mode="after")
+    def _groups(self) -> "Aci":
+        ssl = (self.ssl_cert_pem_file, self.ssl_key_pem_file, self.ssl_cname)
+        if self.ssl_enabled and None in ssl:
+            raise refuse(
+                "together", "`sslEnabled` needs `sslCertPemFile`, `sslKeyPemFile` and `sslCname`", at=("sslEnabled",)
+            )
+        cmk = (self.cmk_vault_base_url, self.cmk_key_name, self.cmk_key_version)
+        if None in cmk and any(cmk):
+            raise refuse("together", "`cmkVaultBaseUrl`, `cmkKeyName` and `cmkKeyVersion` go together")
+        if (self.vnet_name is None) != (self.subnet_name is None):
+            raise refuse("together", "`vnetName` and `subnetName` go together")
+        return self
+
+
+class Autoscale(Strict):
+    """Scaling by load; on unless `replicas` is given."""
+
+    enabled: bool | None = Field(default=None, description="On unless `replicas` is given.")
+    min_replicas: Positive = Field(default=1, description="Fewest replicas.")
+    max_replicas: Positive = Field(default=10, description="Most replicas.")
+    refresh_seconds: Positive = Field(default=1, description="Seconds between two decisions.")
+    target_utilization: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=70, description="Percent of busy replicas to aim at."
+    )
+
+    @model_validator(mode="after")
+    def _order(self) -> "Autoscale":
+        if self.min_replicas > self.max_replicas:
+            raise refuse("wrong-range", "`minReplicas` is more than `maxReplicas`", at=("minReplicas",))
+        return self
+
+
+class LivenessProbe(Strict):
+    """When a replica counts as dead."""
+
+    period_seconds: Positive = Field(default=10, description="Seconds between two probes.")
+    initial_delay_seconds: Positive = Field(default=310, description="Seconds before the first probe.")
+    timeout_seconds: Positive = Field(default=2, description="Seconds a probe may take.")
+    success_threshold: Positive = Field(default=1, description="Successes after which it is alive again.")
+    failure_threshold: Positive = Field(default=3, description="Failures after which it is restarted.")
+
+
+class Aks(Common):
+    """Kubernetes, also outside Azure (provisional). Default of `auth.enabled`: true."""
+
+    cpu_cores: Cores | None = Field(default=0.1, description="CPU cores requested per replica.")
+    memory_gb: Gigabytes | None = Field(default=0.5, description="Memory in gigabytes requested per replica.")
+    max_request_wait_time: Milliseconds | None = Field(
+        default=500, description="Milliseconds a request may wait in the queue before it is answered with 503."
+    )
+    cpu_cores_limit: Cores | None = Field(default=None, description="Most CPU cores a replica may use.")
+    memory_gb_limit: Gigabytes | None = Field(default=None, description="Most memory in gigabytes a replica may use.")
+    gpu_cores: Annotated[int, Field(ge=0)] = Field(default=0, description="GPUs per replica.")
+    autoscale: Autoscale = Field(default_factory=Autoscale, description="Scaling by load; excludes `replicas`.")
+    liveness_probe: LivenessProbe = Field(default_factory=LivenessProbe, description="When a replica counts as dead.")
+    token_auth_enabled: bool = Field(default=False, description="Tokens instead of keys; excludes `auth.enabled`.")
+    enable_app_insights: bool = Field(default=False, description="Send telemetry to Application Insights.")
+    collect_model_data: bool = Field(default=False, description="Keep inputs and outputs.")
+    properties: Tags = Field(default={}, description="Properties as Azure ML keeps them.")
+    namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")] | None = Field(
+        default=None, description="Namespace; the target's if omitted."
+    )
+    compute_target_name: Name | None = Field(default=None, description="Name of the attached cluster in Azure ML.")
+    blobfuse_enabled: bool = Field(default=True, description="Mount storage with blobfuse.")
+
+    @model_validator(mode="after")
+    def _limits(self) -> "Aks":
+        if self.autoscale.enabled and "replicas" in self.model_fields_set:
+            raise refuse("excludes", "`autoscale` and `replicas` exclude each other", at=("autoscale",))
+        if self.cpu_cores_limit is not None and self.cpu_cores_limit < (self.cpu_cores or 0):
+            raise refuse("wrong-range", "`cpuCoresLimit` is less than `cpuCores`", at=("cpuCoresLimit",))
+        if self.memory_gb_limit is not None and self.memory_gb_limit < (self.memory_gb or 0):
+            raise refuse("wrong-range", "`memoryGbLimit` is less than `memoryGb`", at=("memoryGbLimit",))
+        return self
+
+
+class RegistryCredential(Strict):
+    """Lets a device pull from a registry."""
+
+    location: Text = Field(description="Host of the registry.", examples=["example.azurecr.io"])
+    user: NameOrSecret = Field(description="User name.")
+    password: Secret = Field(description="Password.")
+
+
+class AmlModule(Strict):
+    """The module that runs the service on the device."""
+
+    module_name: Name | None = Field(default=None, description="Name on the device; the service's if omitted.")
+    create_options: dict[str, Any] = Field(default={}, description="Docker's create options for the container.")
+    properties_desired: dict[str, Any] = Field(default={}, description="Desired properties of the module's twin.")
+
+
+class ExternalModule(Strict):
+    """Another module of the same deployment."""
+
+    module_name: Name = Field(description="Name on the device.")
+    image_location: Text = Field(description="Image reference.")
+    create_options: dict[str, Any] = Field(default={}, description="Docker's create options for the container.")
+    environment_variables: Variables = Field(default={}, description="Variables the module sees.")
+    properties_desired: dict[str, Any] = Field(default={}, description="Desired properties of the module's twin.")
+
+
+class Edge(Common):
+    """Azure IoT Edge (provisional)."""
+
+    device_id: Text | None = Field(default=None, description="The one device to deploy to.", examples=["device-1"])
+    target_condition: Text | None = Field(
+        default=None, description="Which devices to deploy to.", examples=["tags.site='north'"]
+    )
+    priority: Annotated[int, Field(ge=0, le=2_147_483_647)] = Field(default=0, description="Highest wins on a device.")
+    labels: Tags = Field(default={}, description="Labels of the deployment.")
+    routes: dict[str, Text] = Field(
+        default={}, description="Message routes by name.", examples=[{"all": "FROM /messages/* INTO $upstream"}]
+    )
+    aml_module: AmlModule = Field(default_factory=AmlModule, description="The module that runs the service.")
+    external_modules: list[ExternalModule] = Field(default=[], description="Further modules.")
+    registry_credentials: list[RegistryCredential] = Field(default=[], description="What devices pull images with.")
+    properties: Tags = Field(default={}, description="Properties as Azure ML keeps them.")
+
+    @model_validator(mode="after")
+    def _one(self) -> "Edge":
+        if self.device_id is not None and self.target_condition is not None:
+            raise refuse("excludes", "`deviceId` and `targetCondition` exclude each other", at=("targetCondition",))
+        return self
+
+
+class RetrySettings(Strict):
+    """What is done with a mini-batch that fails."""
+
+    max_retries: Annotated[int, Field(ge=0)] = Field(default=3, description="How often it is tried again.")
+    timeout_seconds: Positive = Field(default=30, description="Seconds one try may take.")
+
+
+class Batch(Common):
+    """Azure ML batch inference (provisional)."""
+
+    compute: Name | None = Field(default=None, description="Compute cluster; the target's if omitted.")
+    instance_count: Positive = Field(default=1, description="Nodes per job.")
+    max_concurrency_per_instance: Positive = Field(default=1, description="Processes per node.")
+    mini_batch_size: Positive = Field(default=10, description="Files per call of `run()`.")
+    output_action: Literal["AppendRow", "SummaryOnly"] = Field(
+        default="AppendRow", description="How outputs are put together."
+    )
+    output_file_name: Text = Field(default="predictions.csv", description="File that rows are appended to.")
+    error_threshold: Annotated[int, Field(ge=-1)] = Field(
+        default=-1, description="Failed files to put up with; -1 for any."
+    )
+    logging_level: Literal["Debug", "Info", "Warning"] = Field(default="Info", description="How much is logged.")
+    retry_settings: RetrySettings = Field(
+        default_factory=RetrySettings, description="What is done with a mini-batch that fails."
+    )
+    properties: Tags = Field(default={}, description="Properties as Azure ML keeps them.")
+
+
+class DeploymentSettings(Common):
+    """Common settings, and one block per type of target: the resolved target picks its own, the others stay unused."""
+
+    local: Local | None = Field(default=None, description="At a local machine.")
+    aci: Aci | None = Field(default=None, description="At Azure Container Instances (provisional).")
+    aks: Aks | None = Field(default=None, description="At Kubernetes (provisional).")
+    edge: Edge | None = Field(default=None, description="At Azure IoT Edge (provisional).")
+    batch: Batch | None = Field(default=None, description="At Azure ML batch inference (provisional).")

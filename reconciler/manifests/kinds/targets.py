@@ -1,0 +1,88 @@
+"""Where services go: one block per type of target.
+
+The Azure blocks follow AksCompute.attach_configuration, AmlCompute.provisioning_configuration and
+IotHubCompute.attach_configuration of azureml-core 1.61 and azureml-contrib-iot 1.62; they are provisional.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from reconciler.manifests.kinds.base import Name, Positive, Secret, Strict, Text, refuse
+
+
+class LocalTarget(Strict):
+    """This machine."""
+
+    engine: Literal["auto", "process", "docker"] = Field(
+        default="auto", description="What runs services: `auto` is Docker where an engine answers, else processes."
+    )
+
+
+class _AzureResource(Strict):
+    subscription_id: Text | None = Field(default=None, description="Subscription; the operator's if omitted.")
+
+
+class AciTarget(_AzureResource):
+    """A resource group for container groups (provisional)."""
+
+    resource_group: Text = Field(description="Resource group.", examples=["ml-production"])
+    location: Text | None = Field(default=None, description="Region; the resource group's if omitted.")
+
+
+class AksTarget(_AzureResource):
+    """A Kubernetes cluster: `resourceGroup` and `clusterName`, or `resourceId`, or a `kubeContext` (provisional)."""
+
+    resource_group: Text | None = Field(default=None, description="Resource group.", examples=["ml-production"])
+    cluster_name: Text | None = Field(default=None, description="Cluster in the resource group.")
+    resource_id: Text | None = Field(default=None, description="Id of the cluster in place of group and name.")
+    kube_context: Text | None = Field(
+        default=None, description="Context of the operator's kubeconfig, for any cluster."
+    )
+    namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")] = Field(
+        default="default", description="Namespace that services go to."
+    )
+    cluster_purpose: Literal["FastProd", "DevTest"] = Field(default="FastProd", description="As in Azure ML.")
+    load_balancer_type: Literal["PublicIp", "InternalLoadBalancer"] = Field(
+        default="PublicIp", description="How services are reached."
+    )
+    load_balancer_subnet: Text = Field(default="aks-subnet", description="Subnet of an internal load balancer.")
+
+    @model_validator(mode="after")
+    def _one(self) -> "AksTarget":
+        named = self.resource_group is not None or self.cluster_name is not None
+        if named and (self.resource_group is None or self.cluster_name is None):
+            raise refuse("together", "`resourceGroup` and `clusterName` go together")
+        if sum((named, self.resource_id is not None, self.kube_context is not None)) != 1:
+            raise refuse(
+                "excludes", "name one cluster: `resourceGroup` and `clusterName`, `resourceId`, or `kubeContext`"
+            )
+        return self
+
+
+class EdgeTarget(_AzureResource):
+    """An IoT hub (provisional)."""
+
+    resource_group: Text | None = Field(default=None, description="Resource group.", examples=["ml-production"])
+    name: Text = Field(description="Name of the hub.")
+    resource_id: Text | None = Field(default=None, description="Id of the hub.")
+    connection_string: Secret | None = Field(default=None, description="How to sign in where no identity is used.")
+
+
+class BatchTarget(_AzureResource):
+    """An Azure ML workspace and the cluster that jobs run on (provisional)."""
+
+    resource_group: Text = Field(description="Resource group of the workspace.")
+    workspace: Text = Field(description="Workspace.")
+    compute: Name | None = Field(default=None, description="Name of the cluster.")
+    vm_size: Text = Field(default="Standard_NC6", description="Size of the nodes.")
+    vm_priority: Literal["dedicated", "lowpriority"] = Field(default="dedicated", description="Kind of nodes.")
+    min_nodes: Annotated[int, Field(ge=0)] = Field(default=0, description="Fewest nodes.")
+    max_nodes: Positive = Field(default=4, description="Most nodes.")
+    idle_seconds_before_scaledown: Positive = Field(default=1800, description="Seconds after which idle nodes go.")
+
+    @model_validator(mode="after")
+    def _order(self) -> "BatchTarget":
+        if self.min_nodes > self.max_nodes:
+            raise refuse("wrong-range", "`minNodes` is more than `maxNodes`", at=("minNodes",))
+        return self

@@ -1,0 +1,134 @@
+"""Defaults, target and service laid over each other: later layers win, mappings merge key by key, lists do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from reconciler.core.deployment import Auth, Settings, SmokeTest
+from reconciler.core.policy import DriftRule, FieldPolicy, Policy
+from reconciler.core.secrets import SecretRef
+from reconciler.manifests.defaults import COMMON, COMMON_BY_TYPE, SERVICE_BLOCKS
+
+_COMMON = frozenset(COMMON)
+Layer = Mapping[str, Any]
+
+
+def merged(lower: Layer, upper: Layer) -> dict[str, Any]:
+    """Two mappings as one; a variable and a secret reference each count as one value."""
+    result = dict(lower)
+    for key, value in upper.items():
+        below = result.get(key)
+        if not isinstance(value, dict) or not isinstance(below, dict) or "valueFrom" in value:
+            result[key] = value
+        elif key == "environmentVariables":
+            result[key] = {**below, **value}
+        else:
+            result[key] = merged(cast("Layer", below), cast("Layer", value))
+    return result
+
+
+def plain(value: Any) -> Any:
+    """A block with `valueFrom` as secret references and variables as their values; free-form parts as they are."""
+    if isinstance(value, list):
+        return [plain(inner) for inner in cast("list[Any]", value)]
+    if not isinstance(value, dict):
+        return value
+    mapping = cast("dict[str, Any]", value)
+    if "valueFrom" in mapping:
+        return secret(mapping)
+    return {key: _plain_field(key, inner) for key, inner in mapping.items()}
+
+
+def _plain_field(key: str, value: Any) -> Any:
+    if key in _FREE_FORM:
+        return value
+    if key == "environmentVariables":
+        return {name: variable(inner) for name, inner in sorted(value.items())}
+    return variable(value) if key in _VARIABLES else plain(value)
+
+
+def variable(value: Any) -> Any:
+    """A text or a secret reference, from the normal form of either."""
+    if value is None:
+        return None
+    return value["value"] if "value" in value else secret(value)
+
+
+_FREE_FORM = frozenset(("createOptions", "propertiesDesired", "properties", "labels", "routes"))
+_VARIABLES = frozenset(("user", "username"))
+
+
+def secret(slot: Mapping[str, Any] | None) -> SecretRef | None:
+    """The reference in a secret's slot."""
+    if slot is None:
+        return None
+    ((source, name),) = slot["valueFrom"].items()
+    return SecretRef(source, name)
+
+
+def settings(target_type: str, variables: Layer, layers: Iterable[Layer]) -> Settings:
+    """The settings of one service at one type of target.
+
+    Args:
+        variables: Environment variables below all layers (the inference config's).
+        layers: `deployment` of the defaults, the target and the service; in each, the block of the type wins over the
+            common settings beside it.
+    """
+    common: dict[str, Any] = {**COMMON_BY_TYPE.get(target_type, {}), "environmentVariables": variables}
+    block: dict[str, Any] = SERVICE_BLOCKS[target_type]
+    for layer in layers:
+        own: Layer = layer.get(target_type) or {}
+        for part in (layer, own):
+            common = merged(common, {key: value for key, value in part.items() if key in _COMMON})
+        block = merged(block, {key: value for key, value in own.items() if key not in _COMMON})
+    known: dict[str, Any] = {_SETTINGS[key]: value for key, value in common.items()}
+    known["environment_variables"] = {
+        name: variable(value) for name, value in sorted(common["environmentVariables"].items())
+    }
+    if "cors_origins" in known:
+        known["cors_origins"] = tuple(known["cors_origins"])
+    return Settings(**known, block=plain(block))
+
+
+_SETTINGS = {key: "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key) for key in COMMON}
+
+
+def policy(layers: Sequence[Layer]) -> Policy:
+    """The policy of defaults, target and service; rules of later layers come last, so that they win."""
+    known: dict[str, Any] = {}
+    rules: list[DriftRule] = []
+    for layer in layers:
+        known.update({key: layer[key] for key in ("prune", "protect", "suspend", "adopt") if key in layer})
+        drift: Layer = layer.get("drift") or {}
+        if "default" in drift:
+            known["drift"] = FieldPolicy(drift["default"])
+        for key in ("heal", "report", "createOnly", "ignore"):
+            rules += [DriftRule(pattern, FieldPolicy(key)) for pattern in drift.get(key, ())]
+    return Policy(**known, rules=tuple(rules))
+
+
+def auth(spec: Layer, target_type: str) -> Auth:
+    """Keys of the endpoint; on by default at Kubernetes alone, as AksWebservice has it (azureml-core 1.61)."""
+    enabled = spec.get("enabled")
+    return Auth(
+        enabled=target_type == "aks" if enabled is None else enabled,
+        primary=secret(spec.get("primaryKey")),
+        secondary=secret(spec.get("secondaryKey")),
+    )
+
+
+def smoke_tests(specs: Sequence[Layer]) -> tuple[SmokeTest, ...]:
+    """The tests of a service, named by their place where they have no name."""
+    return tuple(
+        SmokeTest(
+            name=spec.get("name") or f"test-{index}",
+            request=spec.get("request"),
+            body=spec.get("body"),
+            content_type=spec.get("contentType", "application/json"),
+            method=spec.get("method", "POST"),
+            path=spec.get("path", "/score"),
+            expect=spec.get("expect", {}),
+        )
+        for index, spec in enumerate(specs, 1)
+    )

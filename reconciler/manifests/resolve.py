@@ -1,0 +1,319 @@
+"""References to values: every service that resolves whole as a deployment, and every problem of those that do not.
+
+Pure but for reading the tree: no network, nothing of the repo is run. What did not change since the last resolution is
+the same object in the next, so that whoever comes after may compare by identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.core.contents import Revision, Tree
+from reconciler.core.deployment import Deployment, ModelVersion, Target
+from reconciler.core.problems import Problem, Severity
+from reconciler.manifests import layers
+from reconciler.manifests.cache import DocumentCache
+from reconciler.manifests.defaults import TARGET_BLOCKS
+from reconciler.manifests.inference import ResolvedInference, resolve_inference
+from reconciler.manifests.models import ModelFamily, Registered, resolve_models
+from reconciler.manifests.repo import Manifest, Repo
+from reconciler.manifests.validate import did_you_mean
+
+BUILT_IN = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedService:
+    """One service and what it was made from; `deployment` is None if it does not resolve."""
+
+    inputs: tuple[object, ...]
+    deployment: Deployment | None
+    problems: tuple[Problem, ...] = ()
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What the next resolution builds on."""
+
+    families: Mapping[str, ModelFamily]
+    inference: Mapping[str, ResolvedInference]
+    targets: Mapping[str, tuple[Manifest | None, Target]]
+    services: Mapping[str, ResolvedService]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What Git wants at one revision.
+
+    Args:
+        deployments: Every service that resolves whole, by name.
+        models: Every version the repo declares or a deployment uses, by name and number.
+        targets: Every declared target and the built-in one, by name.
+        problems: Of loading and resolving, sorted by place.
+        complete: No error anywhere: what is missing was removed on purpose. While it is false nothing may be deleted.
+        incomplete: Services that exist but did not resolve -> why, in a few words.
+    """
+
+    revision: Revision
+    deployments: tuple[Deployment, ...]
+    models: tuple[ModelVersion, ...]
+    targets: tuple[Target, ...]
+    problems: tuple[Problem, ...]
+    complete: bool
+    incomplete: Mapping[str, str]
+    memory: Memory = field(repr=False, compare=False)
+
+
+def resolve(
+    repo: Repo,
+    tree: Tree,
+    registered: Registered,
+    previous: Resolution | None = None,
+    cache: DocumentCache | None = None,
+) -> Resolution:
+    """Deployments, model versions and targets of a loaded repo.
+
+    Args:
+        registered: What the model registry holds: name -> version -> digest.
+        previous: The last resolution; deployments whose inputs are the same stay the same objects.
+        cache: Remembers digests of models and facts about scripts by Git's id.
+    """
+    run = _Run(repo, tree, registered, previous, cache)
+    return run.resolution()
+
+
+class _Run:
+    """One resolution; tables are filled as services ask for them."""
+
+    def __init__(
+        self,
+        repo: Repo,
+        tree: Tree,
+        registered: Registered,
+        previous: Resolution | None,
+        cache: DocumentCache | None,
+    ) -> None:
+        self.repo, self.tree, self.registered, self.cache = repo, tree, registered, cache
+        self.before = previous.memory if previous is not None else Memory({}, {}, {}, {})
+        self.defaults: Mapping[str, Any] = repo.defaults.spec if repo.defaults is not None else {}
+        self.families: dict[str, ModelFamily] = {}
+        self.inference: dict[str, ResolvedInference] = {}
+        self.targets: dict[str, tuple[Manifest | None, Target]] = {}
+        self.services: dict[str, ResolvedService] = {}
+        self.broken_files = sorted({p.position.file for p in repo.problems if p.position and _is_error(p)})
+
+    def resolution(self) -> Resolution:
+        repo = self.repo
+        for name, documents in repo.models.items():
+            self.families[name] = self._family(name, documents)
+        for name, document in repo.inference.items():
+            self.inference[name] = resolve_inference(document, self.tree, self.cache, self.before.inference.get(name))
+        for name, document in repo.targets.items():
+            self.targets[name] = self._target(name, document)
+        if BUILT_IN not in self.targets and ("Target", BUILT_IN) not in repo.broken:
+            self.targets[BUILT_IN] = self._target(BUILT_IN, None)
+        problems = list(repo.problems)
+        problems += self._defaults_problems()
+        for name in sorted(repo.services):
+            self.services[name] = self._service(repo.services[name])
+        clashes = self._port_clashes()
+        for family in self.families.values():
+            problems += family.problems
+        for inference in self.inference.values():
+            problems += inference.problems
+        incomplete = {name: "its manifest cannot be used" for kind, name in repo.broken if kind == "Service" and name}
+        for name, service in self.services.items():
+            problems += service.problems
+            if service.deployment is None:
+                incomplete[name] = service.why
+        for name, problem in clashes:
+            problems.append(problem)
+            incomplete[name] = "its port is taken by another service"
+        problems.sort(key=lambda problem: problem.sort_key)
+        deployments = tuple(
+            service.deployment
+            for name, service in self.services.items()
+            if service.deployment is not None and name not in incomplete
+        )
+        return Resolution(
+            revision=repo.revision,
+            deployments=deployments,
+            models=self._all_models(deployments),
+            targets=tuple(self.targets[name][1] for name in sorted(self.targets)),
+            problems=tuple(problems),
+            complete=not any(_is_error(problem) for problem in problems),
+            incomplete=dict(sorted(incomplete.items())),
+            memory=Memory(self.families, self.inference, self.targets, self.services),
+        )
+
+    def _family(self, name: str, documents: tuple[Manifest, ...]) -> ModelFamily:
+        registered = self.registered.get(name, {})
+        return resolve_models(name, documents, self.tree, registered, self.cache, self.before.families.get(name))
+
+    def _target(self, name: str, document: Manifest | None) -> tuple[Manifest | None, Target]:
+        before = self.before.targets.get(name)
+        if before is not None and before[0] is document:
+            return before
+        spec: Mapping[str, Any] = document.spec if document is not None else {"type": BUILT_IN}
+        kind = spec["type"]
+        block = layers.plain(layers.merged(TARGET_BLOCKS[kind], spec.get(kind) or {}))
+        return document, Target(name, kind, block, document.position if document is not None else None)
+
+    def _defaults_problems(self) -> list[Problem]:
+        document = self.repo.defaults
+        if document is None or "target" not in self.defaults:
+            return []
+        return self._dangling(document, "/spec/target", "Target", self.defaults["target"], self.targets)
+
+    def _service(self, document: Manifest) -> ResolvedService:
+        spec = document.spec
+        target = self.targets.get(spec.get("target") or self.defaults.get("target") or BUILT_IN)
+        inference = self.inference.get(spec["inference"])
+        models = [self._model(ref) for ref in spec.get("models", ())]
+        inputs = (document, self.repo.defaults, target, inference, *models)
+        before = self.before.services.get(document.name)
+        if before is not None and len(before.inputs) == len(inputs):
+            same = all(map(_is, before.inputs, inputs))
+            if same and before.deployment is not None:
+                return before
+        problems, why = self._missing(document, models)
+        if why or problems or target is None or inference is None or inference.entry is None:
+            return ResolvedService(inputs, None, tuple(problems), why or "a reference leads nowhere")
+        kind = target[1].type
+        of_target: Mapping[str, Any] = target[0].spec if target[0] is not None else {}
+        stack = (self.defaults, of_target, spec)
+        deployment = Deployment(
+            service=document.name,
+            target=target[1],
+            models=tuple(model for model in models if model is not None),
+            entry=inference.entry,
+            environment=inference.environment or _never(),
+            image=inference.image or _never(),
+            auth=layers.auth(spec.get("auth") or {}, kind),
+            settings=layers.settings(
+                kind, inference.variables or {}, [layer.get("deployment") or {} for layer in stack]
+            ),
+            tests=layers.smoke_tests(spec.get("tests", ())),
+            policy=layers.policy([layer.get("policy") or {} for layer in stack]),
+            description=document.description,
+            tags=document.tags,
+            position=document.position,
+        )
+        return ResolvedService(inputs, deployment)
+
+    def _model(self, ref: Mapping[str, Any]) -> ModelVersion | None:
+        name = ref["name"]
+        family = self.families.get(name)
+        if family is None:
+            if name not in self.registered or ("Model", name) in self.repo.broken:
+                return None
+            family = self.families[name] = self._family(name, ())
+        if not family.sound or ("Model", name) in self.repo.broken:
+            return family.versions.get(str(ref.get("version", "latest")))
+        return family.find(ref.get("version", "latest"))
+
+    def _missing(self, document: Manifest, models: list[ModelVersion | None]) -> tuple[list[Problem], str]:
+        """Problems with the references of a service, and why it cannot be resolved if another document is at fault."""
+        spec = document.spec
+        problems: list[Problem] = []
+        why = ""
+        target = spec.get("target")
+        if target is not None:
+            problems += self._dangling(document, "/spec/target", "Target", target, self.targets)
+        used = target or self.defaults.get("target") or BUILT_IN
+        if used not in self.targets:
+            why = f"Target/{used} cannot be used"
+        name = spec["inference"]
+        problems += self._dangling(document, "/spec/inference", "InferenceConfig", name, self.inference)
+        inference = self.inference.get(name)
+        if inference is None or inference.entry is None:
+            why = why or f"InferenceConfig/{name} cannot be used"
+        for index, (ref, model) in enumerate(zip(spec.get("models", ()), models, strict=True)):
+            if model is None:
+                problems += self._dangling_model(document, f"/spec/models/{index}", ref)
+                why = why or f"Model/{ref['name']} cannot be used"
+        return problems, why
+
+    def _dangling(
+        self, document: Manifest, pointer: str, kind: str, name: str, known: Mapping[str, object]
+    ) -> list[Problem]:
+        if name in known or (kind, name) in self.repo.broken:
+            return []
+        return [
+            Problem(
+                "dangling-reference",
+                f"there is no {kind} '{name}'",
+                document.at(pointer),
+                self._meant(name, known),
+                document.subject,
+            )
+        ]
+
+    def _dangling_model(self, document: Manifest, pointer: str, ref: Mapping[str, Any]) -> list[Problem]:
+        name, version = ref["name"], ref.get("version", "latest")
+        family = self.families.get(name)
+        if ("Model", name) in self.repo.broken or (family is not None and not family.sound):
+            return []
+        if family is None:
+            at = f"{pointer}/name"
+            known = {**self.repo.models, **self.registered}
+            return self._dangling(document, at, "Model", name, known)
+        hint = f"there is {', '.join(family.known())}" if family.known() else ""
+        message = f"there is no version {version} of model '{name}'"
+        return [Problem("dangling-reference", message, document.at(f"{pointer}/version"), hint, document.subject)]
+
+    def _meant(self, name: str, known: Mapping[str, object]) -> str:
+        hint = did_you_mean(name, list(known))
+        if hint:
+            return hint
+        if ("", "") in self.repo.broken and self.broken_files:
+            return f"it may stand in {self.broken_files[0]}, which cannot be read"
+        return f"known: {', '.join(sorted(known)[:10])}" if known else "none is declared"
+
+    def _port_clashes(self) -> list[tuple[str, Problem]]:
+        """Services that ask for the same port of the same machine: none of them is touched, since any may run."""
+        ports: dict[tuple[str, int], list[str]] = {}
+        for name, service in self.services.items():
+            deployment = service.deployment
+            if deployment is not None and deployment.target.type == "local" and deployment.settings.port is not None:
+                ports.setdefault((deployment.target.name, deployment.settings.port), []).append(name)
+        clashes: list[tuple[str, Problem]] = []
+        for (target, port), names in ports.items():
+            for name in names if len(names) > 1 else ():
+                document = self.repo.services[name]
+                others = ", ".join(other for other in names if other != name)
+                message = f"port {port} at target '{target}' is also wanted by {others}"
+                hint = "give each service its own port, or leave `port` out to get a free one"
+                where = _port_position(document)
+                clashes.append((name, Problem("port-clash", message, document.at(where), hint, document.subject)))
+        return clashes
+
+    def _all_models(self, deployments: Iterable[Deployment]) -> tuple[ModelVersion, ...]:
+        found = {(m.name, int(m.version)): m for family in self.families.values() for m in family.versions.values()}
+        for deployment in deployments:
+            for model in deployment.models:
+                found.setdefault((model.name, int(model.version)), model)
+        return tuple(found[key] for key in sorted(found))
+
+
+def _port_position(document: Manifest) -> str:
+    deployment: Mapping[str, Any] = document.spec.get("deployment") or {}
+    local: Mapping[str, Any] = deployment.get("local") or {}
+    if "port" in local:
+        return "/spec/deployment/local/port"
+    return "/spec/deployment/port" if "port" in deployment else ""
+
+
+def _is(one: object, other: object) -> bool:
+    return one is other
+
+
+def _is_error(problem: Problem) -> bool:
+    return problem.severity is Severity.ERROR
+
+
+def _never() -> Any:
+    raise AssertionError("an inference config with an entry script has the rest")
