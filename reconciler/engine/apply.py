@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count
 from typing import Any
 
 from reconciler.core.change import Action, Change
@@ -90,13 +92,8 @@ class Apply:
                 self.keys,
             )
             self.nodes[change.id] = Node(change, around, self.baselines.get(change.id))
-        self._needs = {node.id: self._needed(node) for node in self.nodes.values()}
-        self._schedule()
+        _Schedule(self).run()
         return [node.result() for node in self.nodes.values()]
-
-    _needs: Mapping[ResourceId, frozenset[ResourceId]] = field(
-        default_factory=dict[ResourceId, "frozenset[ResourceId]"], init=False
-    )
 
     def _outputs(self, id_: ResourceId) -> Mapping[str, Any]:
         node = self.nodes.get(id_)
@@ -104,102 +101,135 @@ class Apply:
             return node.answered.outputs
         return self.outputs.get(id_, {})
 
-    def _needed(self, node: Node) -> frozenset[ResourceId]:
-        """Creates and updates come after what they depend on, deletes after what depended on them."""
-        if node.change.action is not Action.DELETE:
-            wanted = (self.nodes.get(i) for i in node.change.depends_on)
-            return frozenset(n.id for n in wanted if n is not None and n.change.action is not Action.DELETE)
-        before: set[ResourceId] = set()
-        for other in self.nodes.values():
-            baseline = self.baselines.get(other.id)
-            had = set(baseline.depends_on) if baseline else set[ResourceId]()
-            if node.id in had or node.id in other.change.depends_on:
-                before.add(other.id)
-        return frozenset(before)
+    def needs(self) -> dict[ResourceId, set[ResourceId]]:
+        """What each change waits for: creates and updates for what they need, deletes for what needed them."""
+        needs: dict[ResourceId, set[ResourceId]] = {id_: set() for id_ in self.nodes}
+        for node in self.nodes.values():
+            baseline = self.baselines.get(node.id)
+            for other_id in {*node.change.depends_on, *(baseline.depends_on if baseline else ())}:
+                other = self.nodes.get(other_id)
+                if other is None:
+                    continue
+                if other.change.action is Action.DELETE:
+                    needs[other.id].add(node.id)
+                elif node.change.action is not Action.DELETE and other_id in node.change.depends_on:
+                    needs[node.id].add(other.id)
+        return needs
 
-    def _schedule(self) -> None:
-        deadline = None if self.timeout is None else self.clock.monotonic() + self.timeout
-        wake = threading.Event()
-        finished: list[Node] = []
-        lock = threading.Lock()
-        running: set[ResourceId] = set()
 
-        def work(node: Node) -> None:
-            node.advance()
-            with lock:
-                finished.append(node)
-            wake.set()
+class _Schedule:
+    """Which node is moved on next: those whose needs are met, oldest due first, within each target's limit."""
 
-        with ThreadPoolExecutor(self.workers, thread_name_prefix="apply") as pool:
-            watcher = threading.Thread(target=self._forward, args=(wake,), daemon=True)
-            watcher.start()
-            while True:
-                wake.clear()
-                with lock:
-                    for node in finished:
-                        running.discard(node.id)
-                    finished.clear()
-                now = self.clock.monotonic()
-                if deadline is not None and now >= deadline:
-                    self.timed_out = True
-                    self.cancel.request("out of time")
-                if self.cancel.requested:
-                    self._stop(running)
-                open_nodes = [n for n in self.nodes.values() if not n.final]
-                if not open_nodes and not running:
-                    break
-                if not self.cancel.requested:
-                    for node in self._due(open_nodes, running, now):
-                        running.add(node.id)
-                        pool.submit(work, node)
-                self.clock.wait(wake, self._pause(open_nodes, running, now, deadline))
-            self._over.set()
-            watcher.join()
+    def __init__(self, run: Apply) -> None:
+        self._run = run
+        self._wake = threading.Event()
+        self._lock = threading.Lock()
+        self._returned: list[Node] = []
+        self._running: dict[str, int] = defaultdict(int)
+        self._ready: dict[str, deque[Node]] = defaultdict(deque)
+        self._timers: list[tuple[float, int, Node]] = []
+        self._count = count()
+        self._needs = run.needs()
+        self._dependents: dict[ResourceId, list[ResourceId]] = defaultdict(list)
+        for id_, needed in self._needs.items():
+            for other in needed:
+                self._dependents[other].append(id_)
+        self._open = len(run.nodes)
 
-    _over: threading.Event = field(default_factory=threading.Event, init=False)
+    def run(self) -> None:
+        """Moves every node to a final state."""
+        run, clock = self._run, self._run.clock
+        deadline = None if run.timeout is None else clock.monotonic() + run.timeout
+        for node in run.nodes.values():
+            if not self._needs[node.id]:
+                self._ready[node.id.target].append(node)
+        over = threading.Event()
+        watcher = threading.Thread(target=self._forward, args=(over,), name="apply-cancel", daemon=True)
+        watcher.start()
+        with ThreadPoolExecutor(run.workers, thread_name_prefix="apply") as pool:
+            while self._open or any(self._running.values()):
+                self._wake.clear()
+                self._collect()
+                now = clock.monotonic()
+                if deadline is not None and now >= deadline and not run.cancel.requested:
+                    run.timed_out = True
+                    run.cancel.request("out of time")
+                if run.cancel.requested:
+                    self._stop()
+                else:
+                    self._start(pool, now)
+                if self._open or any(self._running.values()):
+                    clock.wait(self._wake, self._pause(now, deadline))
+        over.set()
+        watcher.join()
 
-    def _forward(self, wake: threading.Event) -> None:
+    def _forward(self, over: threading.Event) -> None:
         """Wakes the scheduler when somebody cancels."""
-        while not self._over.is_set():
-            if self.cancel.event.wait(0.1):
-                wake.set()
+        while not over.is_set():
+            if self._run.cancel.event.wait(0.1):
+                self._wake.set()
                 return
 
-    def _due(self, nodes: Iterable[Node], running: set[ResourceId], now: float) -> list[Node]:
-        busy = Counter(i.target for i in running)
-        due: list[Node] = []
-        for node in nodes:
-            if node.id in running or node.due > now:
-                continue
-            if node.state is State.WAITING and not self._ready(node):
-                continue
-            if busy[node.id.target] >= self.drivers[node.id.target].capabilities.parallel:
-                continue
-            busy[node.id.target] += 1
-            due.append(node)
-        return due
+    def _work(self, node: Node) -> None:
+        node.advance()
+        with self._lock:
+            self._returned.append(node)
+        self._wake.set()
 
-    def _ready(self, node: Node) -> bool:
-        needed = [self.nodes[i] for i in self._needs[node.id]]
-        failed = [n for n in needed if n.final and n.state is not State.DONE]
-        if failed:
-            blocked = failed[0]
-            node.reason, node.code = f"depends on {blocked.id}, which was {blocked.state.value}", "dependency"
-            node.move(Signal.DEPENDENCY_FAILED, node.reason)
-            return False
-        return all(n.state is State.DONE for n in needed)
+    def _start(self, pool: ThreadPoolExecutor, now: float) -> None:
+        while self._timers and self._timers[0][0] <= now:
+            node = heappop(self._timers)[2]
+            self._ready[node.id.target].append(node)
+        for target, waiting in self._ready.items():
+            limit = self._run.drivers[target].capabilities.parallel
+            while waiting and self._running[target] < limit:
+                self._running[target] += 1
+                pool.submit(self._work, waiting.popleft())
 
-    def _pause(self, nodes: Sequence[Node], running: set[ResourceId], now: float, deadline: float | None) -> float:
-        # A node that became final in `_due` may have freed or failed others: look again at once.
-        if any(n.final for n in nodes):
-            return 0.0
-        waiting = [n.due for n in nodes if n.id not in running and n.state is not State.WAITING]
-        until = [*waiting, *([deadline] if deadline is not None else [])]
-        return max(0.0, min(until, default=now + IDLE_SECONDS) - now)
+    def _collect(self) -> None:
+        """Takes back what workers returned: what is over frees or fails its dependents, the rest waits for its time."""
+        with self._lock:
+            returned, self._returned = self._returned, []
+        for node in returned:
+            self._running[node.id.target] -= 1
+            if node.final:
+                self._ended(node)
+            else:
+                heappush(self._timers, (node.due, next(self._count), node))
 
-    def _stop(self, running: set[ResourceId]) -> None:
-        for node in self.nodes.values():
-            if node.final or node.id in running:
-                continue
-            node.reason, node.code = self.cancel.reason, "interrupted"
-            node.move(Signal.CANCELLED, self.cancel.reason)
+    def _ended(self, node: Node) -> None:
+        ended = [node]
+        while ended:
+            one = ended.pop()
+            self._open -= 1
+            for id_ in self._dependents[one.id]:
+                dependent = self._run.nodes[id_]
+                if dependent.final:
+                    continue
+                if one.state is not State.DONE:
+                    dependent.reason = f"depends on {one.id}, which was {one.state.value}"
+                    dependent.code = "dependency"
+                    dependent.move(Signal.DEPENDENCY_FAILED, dependent.reason)
+                    ended.append(dependent)
+                    continue
+                self._needs[id_].discard(one.id)
+                if not self._needs[id_]:
+                    self._ready[id_.target].append(dependent)
+
+    def _pause(self, now: float, deadline: float | None) -> float:
+        until = self._timers[0][0] if self._timers else now + IDLE_SECONDS
+        if deadline is not None:
+            until = min(until, deadline)
+        return max(0.0, until - now)
+
+    def _stop(self) -> None:
+        """Nothing new is begun; what a driver works on right now returns first."""
+        idle = [n for queue in self._ready.values() for n in queue] + [n for _, _, n in self._timers]
+        idle += [n for n in self._run.nodes.values() if n.state is State.WAITING and self._needs[n.id]]
+        self._ready.clear()
+        self._timers.clear()
+        for node in idle:
+            if not node.final:
+                node.reason, node.code = self._run.cancel.reason, "interrupted"
+                node.move(Signal.CANCELLED, self._run.cancel.reason)
+                self._open -= 1
