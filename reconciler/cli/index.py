@@ -1,0 +1,60 @@
+"""The commands and where they live: all that is loaded before the one that was called."""
+
+from __future__ import annotations
+
+import importlib
+from argparse import Namespace
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    from reconciler.cli.console import Console
+    from reconciler.cli.parser import Parser
+
+
+class Command(Protocol):
+    """What a command's module gives."""
+
+    def configure(self, parser: Parser) -> None:
+        """Declares arguments, description and examples."""
+        ...
+
+    def run(self, arguments: Namespace, console: Console) -> int:
+        """Carries it out; returns the exit code."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One command: its module below `reconciler.cli.commands`, and its line in the overview."""
+
+    module: str
+    summary: str
+
+    def load(self, name: str) -> Command:
+        """Imports the command's module; where one holds several commands, the object named like the command."""
+        module, _, attribute = self.module.partition(":")
+        found = importlib.import_module(f"reconciler.cli.commands.{module}")
+        return cast("Command", getattr(found, attribute) if attribute else found)
+
+
+COMMANDS: dict[str, Entry] = {
+    "init": Entry("init", "make a manifest repo that works at once"),
+    "validate": Entry("validate", "check manifests; needs no target and no state"),
+    "plan": Entry("plan", "show what would change, and why"),
+    "apply": Entry("apply", "make the targets match Git, and wait until they do"),
+    "run": Entry("run", "the daemon: watch Git and targets, apply, report"),
+    "status": Entry("status", "how the services are"),
+    "drift": Entry("drift", "what changed outside of Git"),
+    "history": Entry("history", "what was applied, when, and how it ended"),
+    "logs": Entry("logs", "a service's log"),
+    "score": Entry("score", "send data to a service and print its answer"),
+    "keys": Entry("keys", "a service's keys: show, regenerate"),
+    "suspend": Entry("suspend:SUSPEND", "stop changing a service"),
+    "resume": Entry("suspend:RESUME", "let a suspended service go on"),
+    "approve": Entry("approve", "approve a plan that a safety rail refused"),
+    "destroy": Entry("destroy", "take services away from their targets"),
+    "schema": Entry("schema", "JSON Schemas of the manifests, for editors"),
+    "doctor": Entry("doctor", "check this machine and the settings"),
+    "completion": Entry("completion", "shell completion for bash, zsh or fish"),
+}

@@ -1,0 +1,54 @@
+"""Comparing two revisions without any access: the base's desired resources stand in for what is at the targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from reconciler.core.plan import plan
+from reconciler.core.resources import Baseline, Completeness, Mark, Observation, Observed, ResourceId
+from reconciler.core.situation import Rails, Situation
+
+if TYPE_CHECKING:
+    from reconciler.core.change import Plan
+    from reconciler.core.driver import Driver
+    from reconciler.engine.desired import DesiredState
+
+INSTALLATION = "offline"
+
+
+def compare(base: DesiredState | None, head: DesiredState, drivers: Mapping[str, Driver], rails: Rails) -> Plan:
+    """The plan from one revision to another, as if the first had been applied and nothing had moved since.
+
+    Args:
+        base: None for an empty one.
+        drivers: Of every target in either revision, the registries' among them.
+    """
+    observed: dict[str, dict[ResourceId, Observed]] = {name: {} for name in drivers}
+    baselines: dict[ResourceId, Baseline] = {}
+    revision = base.revision.sha if base else ""
+    for desired in base.desired if base else ():
+        id_, spec, policy = desired.id, desired.spec, desired.policy
+        if id_.target not in observed:
+            continue
+        # The digest in the mark is only read where a record is missing, and here none is.
+        mark = Mark(INSTALLATION, desired.service, revision, "", str(id_), policy.protect)
+        observed[id_.target][id_] = Observed(id_, spec, mark)
+        baselines[id_] = Baseline(
+            id_, desired.service, spec, spec, revision=revision, protect=policy.protect, prune=policy.prune
+        )
+    situation = Situation(
+        revision=head.revision,
+        desired=[d for d in head.desired if d.id.target in observed],
+        observations={name: Observation(name, Completeness.COMPLETE, found) for name, found in observed.items()},
+        capabilities={name: driver.capabilities for name, driver in drivers.items()},
+        baselines=baselines,
+        installation=INSTALLATION,
+        loaded_whole=head.whole,
+        incomplete=head.incomplete,
+        removed=base.services - head.services if base and head.whole else frozenset(),
+        rails=rails,
+        problems=head.problems,
+        warnings=head.warnings,
+    )
+    return plan(situation)
