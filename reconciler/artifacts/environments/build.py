@@ -52,8 +52,11 @@ def find_machine(environ: Mapping[str, str], settings: EnvironmentSettings) -> M
 
 
 @contextmanager
-def building(place: Place) -> Generator[int]:
+def building(place: Place, patience: float = 0.0) -> Generator[int]:
     """Holds an environment's build lock; yields the descriptor for children to inherit.
+
+    Args:
+        patience: Seconds to try for; whoever looks whether there is a build holds the lock for an instant.
 
     Raises:
         BusyError: Somebody else holds it.
@@ -61,10 +64,11 @@ def building(place: Place) -> Generator[int]:
     place.lock_file.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(place.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BusyError(f"{place.folder.name} is being built by another process", retry_after=2.0) from None
+        until = time.monotonic() + patience
+        while not _locked(handle, fcntl.LOCK_EX):
+            if time.monotonic() >= until:
+                raise BusyError(f"{place.folder.name} is being built by another process", retry_after=2.0)
+            time.sleep(0.02)
         yield handle
     finally:
         os.close(handle)
@@ -77,12 +81,17 @@ def is_building(place: Place) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not _locked(handle, fcntl.LOCK_SH)
     finally:
         os.close(handle)
-    return False
+
+
+def _locked(handle: int, kind: int) -> bool:
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class Builder:
@@ -107,7 +116,7 @@ class Builder:
         """
         deadline = time.monotonic() + self._settings.build_seconds
         try:
-            with building(place) as held:
+            with building(place, patience=1.0) as held:
                 place.folder.mkdir(parents=True, exist_ok=True)
                 place.marker.unlink(missing_ok=True)
                 place.failure.unlink(missing_ok=True)

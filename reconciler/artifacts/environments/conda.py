@@ -12,7 +12,7 @@ from typing import Any, cast
 import yaml
 from packaging.utils import canonicalize_name
 
-from reconciler.artifacts.environments.condaspec import CondaSpecError, parse_spec
+from reconciler.artifacts.environments.condaspec import CondaSpecError, package_name, parse_spec
 from reconciler.artifacts.environments.packages import DROPPED, REBUILT, RENAMED, no_twin
 from reconciler.artifacts.environments.requirements import (
     Requirement,
@@ -106,17 +106,18 @@ def _pip(node: yaml.Node, path: str) -> Requirements:
 
 
 def _dependency(text: str, position: Position) -> Requirements:
+    named = package_name(text) if "://" not in text else ""
+    if named in DROPPED:
+        return Requirements(notes=(_note(f"{named} is not needed: Python or the wheels bring it", position),))
+    if reason := no_twin(named):
+        problem = Problem("no-pypi-twin", f"conda's {named} cannot be had here: {reason}", position, _HINT)
+        return Requirements(problems=(problem,))
     try:
         spec = parse_spec(text)
     except CondaSpecError as exc:
         return _wrong(str(exc), position, exc.hint or "write it as name=1.2 or name>=1.2,<2")
     if spec.name == "python":
         return Requirements(python=spec.specifiers, python_position=position)
-    if spec.name in DROPPED:
-        return Requirements(notes=(_note(f"{spec.name} is not needed: Python or the wheels bring it", position),))
-    if reason := no_twin(spec.name):
-        problem = Problem("no-pypi-twin", f"conda's {spec.name} cannot be had here: {reason}", position, _HINT)
-        return Requirements(problems=(problem,))
     name = canonicalize_name(RENAMED.get(spec.name, spec.name))
     notes: list[Problem] = []
     if spec.name in RENAMED and name != canonicalize_name(spec.name):

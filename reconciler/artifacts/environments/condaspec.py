@@ -43,6 +43,12 @@ _CLAUSE = re.compile(r"^(===|==|!=|>=|<=|~=|>|<|=)?\s*(.+)$")
 _BLANKS = re.compile(r"\s*(===|==|!=|>=|<=|~=|[<>|,])\s*")
 
 
+def package_name(text: str) -> str:
+    """The package a specification names, in lower case, whatever its version looks like; "" if there is none."""
+    match = _NAME.match(text.strip().rsplit("::", 1)[-1].strip())
+    return match[0].lower() if match else ""
+
+
 def parse_spec(text: str) -> CondaSpec:
     """A match specification, channel and build string dropped.
 

@@ -60,6 +60,7 @@ class _Rendered:
 
 @dataclass(slots=True)
 class _Job:
+    request: Mapping[str, Any]
     stop: Event = field(default_factory=Event)
     thread: Thread | None = None
 
@@ -259,17 +260,18 @@ class EnvironmentsDriver:
         if error := self._unwritten.pop(name, None) or (None if record and record.complete else take_failure(place)):
             raise error
         if record is not None:
+            right = record.built and record.spec == spec
+            if right and record.mark == change.mark:
+                return Done(record.observed(name))
             _check_version(change, record)
-            if record.built and record.spec == spec:
-                if record.mark != change.mark:
-                    write_mark(place, change.mark)
-                    record = self._record(name)
-                return Done(record.observed(name) if record else None)
+            if right:
+                write_mark(place, change.mark)
+                marked = self._record(name)
+                return Done(marked.observed(name) if marked else None)
             if record.built and (users := self._in_use(place.venv)):
                 raise BusyError(f"{name} must be rebuilt, and is used by {', '.join(users)}", retry_after=30.0)
-        job = _Job()
-        request = {"mark": change.mark.to_json(), "spec": spec}
-        job.thread = Thread(target=self._run, args=(name, request, job), name=f"build {name}", daemon=True)
+        job = _Job({"mark": change.mark.to_json(), "spec": spec})
+        job.thread = Thread(target=self._run, args=(name, job), name=f"build {name}", daemon=True)
         self._jobs[name] = job
         job.thread.start()
         return InProgress(_LOOK_AGAIN)
@@ -294,7 +296,7 @@ class EnvironmentsDriver:
             remove_tree(trash)
         return Done()
 
-    def _run(self, name: str, request: Mapping[str, Any], job: _Job) -> None:
+    def _run(self, name: str, job: _Job) -> None:
         place = self._place(name)
         rendered = self._rendered.get(name, _Rendered())
         outcome = "built"
@@ -304,7 +306,7 @@ class EnvironmentsDriver:
                     raise Stopped
                 uv = Uv(self._settings, self._environ, self._root / ".uv")
                 builder = Builder(self._state_dir, self._settings, self._facts(), uv)
-                builder.build(place, request, job.stop, rendered.notes)
+                builder.build(place, job.request, job.stop, rendered.notes)
         except Stopped:
             outcome = "build stopped"
         except BusyError:
@@ -329,7 +331,9 @@ class EnvironmentsDriver:
             self._unwritten[name] = error
 
     def _record(self, name: str) -> Record | None:
-        return read_record(self._place(name), running=name in self._jobs, error=self._unwritten.get(name))
+        job = self._jobs.get(name)
+        error = self._unwritten.get(name)
+        return read_record(self._place(name), running=job.request if job else None, error=error)
 
     def _place(self, name: str) -> Place:
         return place_of(self._state_dir, name)

@@ -61,21 +61,23 @@ class Record:
         )
 
 
-def read_record(place: Place, *, running: bool = False, error: TargetError | None = None) -> Record | None:
+def read_record(
+    place: Place, *, running: Mapping[str, Any] | None = None, error: TargetError | None = None
+) -> Record | None:
     """What stands at an environment's place; None if there is nothing.
 
     Args:
-        running: This process builds it, or is about to.
+        running: The request that this process builds, or is about to.
         error: A failure that could not be written to disk.
     """
-    if not place.folder.exists():
+    if running is None and not place.folder.exists():
         return None
     marker = read_json(place.marker)
-    source = marker or read_json(place.request) or {}
+    source = running or marker or read_json(place.request) or {}
     mark = _mark(source)
     spec = source.get("spec")
     spec = cast("dict[str, Any]", spec) if isinstance(spec, dict) else {}
-    if running or (marker is None and is_building(place)):
+    if running is not None or (marker is None and is_building(place)):
         return Record(spec, mark, busy=True, health=Health.PROGRESSING, reason="being built")
     if marker is not None:
         return _complete(place, marker, spec, mark)
