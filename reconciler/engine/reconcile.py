@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -28,16 +28,25 @@ from reconciler.core.situation import Hold, Memo, Rails, Situation
 from reconciler.core.values import digest
 from reconciler.engine.apply import Apply
 from reconciler.engine.clock import Cancel, Clock
-from reconciler.engine.desired import DesiredState, DesiredStates
+from reconciler.engine.desired import DesiredState
 from reconciler.engine.lifecycle import State
+from reconciler.engine.portion import portion
 from reconciler.engine.progress import Progress, ProgressEvent, Result
 from reconciler.engine.store import Attempt, Store
 
 log = structlog.get_logger(__name__)
 
-SERVICES = "services"
+SERVICES = "services/"
 MAX_ROUNDS = 4
 HEALTH_POLL_SECONDS = 0.25
+
+
+class States(Protocol):
+    """Computes what a tree wants: `DesiredStates`, or one who computed it already."""
+
+    def of(self, tree: Tree) -> DesiredState:
+        """The desired state of a tree; problems are in it, none is raised."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,7 @@ class ApplyOptions:
         wait: Wait until what changed is healthy.
         ignore_holds: Try again what failed before at once.
         by: Who asked, for the record.
+        targets: Carry out only changes of these targets, and only those that wait for no other target; None for all.
     """
 
     partial: bool = False
@@ -71,6 +81,7 @@ class ApplyOptions:
     wait: bool = True
     ignore_holds: bool = False
     by: str = ""
+    targets: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,7 @@ class Outcome:
         refusals: Rails that stopped all or part of it.
         unhealthy: Services that changed and did not become healthy, with the reason.
         cancelled: Why it stopped early; empty if it did not.
+        awaited: Targets outside of this run whose changes must come first.
     """
 
     plan: Plan
@@ -90,6 +102,7 @@ class Outcome:
     unhealthy: Mapping[str, str] = field(default_factory=dict[str, str])
     cancelled: str = ""
     timed_out: bool = False
+    awaited: frozenset[str] = frozenset()
 
     @property
     def failed(self) -> tuple[Result, ...]:
@@ -121,7 +134,7 @@ class Reconciler:
     """
 
     source: Callable[[], Tree]
-    states: DesiredStates
+    states: States
     drivers: Callable[[Mapping[str, Target]], tuple[Mapping[str, Driver], Sequence[Problem]]]
     registries: Sequence[Driver]
     store: Store
@@ -197,10 +210,10 @@ class Reconciler:
         scope: frozenset[str] | None,
         holds: bool,
     ) -> Situation:
-        before = self.store.fact(SERVICES)
-        removed = frozenset(before or ()) - state.services if state.whole and state.services else frozenset[str]()
-        if state.whole and not state.services and before is not None and len(before) == 1:
-            removed = frozenset(before)
+        before = frozenset(s for name in drivers for s in self.store.fact(SERVICES + name) or ())
+        removed = before - state.services if state.whole and state.services else frozenset[str]()
+        if state.whole and not state.services and len(before) == 1:
+            removed = before
         held: dict[ResourceId, Hold] = {i: h for i, (h, _) in self.store.holds().items()} if holds else {}
         in_scope = [d for d in state.desired if d.id.target in drivers]
         return Situation(
@@ -249,11 +262,12 @@ class Reconciler:
         started = self.clock.monotonic()
         results: dict[ResourceId, Result] = {}
         refusals: tuple[Refusal, ...] = ()
+        awaited: frozenset[str] = frozenset()
         timed_out = False
         for _ in range(MAX_ROUNDS):
             look = self._twice_seen(look)
-            self._notice_drift(look)
-            refusals, runnable = self._runnable(look, options)
+            self._notice_drift(look, options.targets)
+            refusals, runnable, awaited = self._runnable(look, options)
             if not runnable:
                 break
             run = self._apply(look, runnable, options, progress, cancel, self._left(options, started))
@@ -264,7 +278,7 @@ class Reconciler:
             if not (again or waiting) or cancel.requested:
                 break
             look = self.look(look.scope, look.tree, holds=not options.ignore_holds)
-        self._after(look, tuple(results.values()))
+        self._after(look, tuple(results.values()), options.targets)
         unhealthy: dict[str, str] = {}
         if results and options.wait and not cancel.requested:
             unhealthy, late = self._until_healthy(look, results, self._left(options, started), cancel, progress)
@@ -277,10 +291,26 @@ class Reconciler:
             unhealthy,
             "" if timed_out else cancel.reason,
             timed_out,
+            awaited,
         )
         if results:
-            self._record(look, outcome, options, self.clock.monotonic() - started)
+            self.record(look, outcome, options, self.clock.monotonic() - started)
         return outcome
+
+    def execute(
+        self,
+        look: Look,
+        changes: Sequence[Change],
+        options: ApplyOptions,
+        progress: Progress,
+        cancel: Cancel,
+    ) -> tuple[Result, ...]:
+        """Carries just these changes out, once, without planning again; what deletes on command builds on.
+
+        Raises:
+            StaleError: The lease was lost.
+        """
+        return tuple(self._apply(look, changes, options, progress, cancel, options.timeout).run())
 
     def _left(self, options: ApplyOptions, started: float) -> float | None:
         return None if options.timeout is None else options.timeout - (self.clock.monotonic() - started)
@@ -307,11 +337,18 @@ class Reconciler:
         wanted = {**self.store.targets(), **look.state.targets}
         return {n: t for n, t in wanted.items() if n in look.situation.observations}
 
-    def _runnable(self, look: Look, options: ApplyOptions) -> tuple[tuple[Refusal, ...], list[Change]]:
+    def _runnable(
+        self, look: Look, options: ApplyOptions
+    ) -> tuple[tuple[Refusal, ...], Sequence[Change], frozenset[str]]:
         refusals = standing(look.plan, frozenset(self.store.approvals()), options.allowed)
         stopped = {target for refusal in refusals for target in refusal.targets}
         changes = [c for c in look.plan.effective() if c.id.target not in stopped]
-        return tuple(refusals), changes
+        own = options.targets
+        if own is None:
+            return tuple(refusals), changes, frozenset()
+        refusals = [r for r in refusals if own & {*r.targets, *((r.id.target,) if r.id else ())}]
+        cut = portion(changes, own, self.store.baselines())
+        return tuple(refusals), cut.changes, cut.awaited
 
     def _apply(
         self,
@@ -346,7 +383,7 @@ class Reconciler:
             self.workers,
         )
 
-    def _after(self, look: Look, results: Sequence[Result]) -> None:
+    def _after(self, look: Look, results: Sequence[Result], own: frozenset[str] | None) -> None:
         """What a run leaves in the record beyond the baselines: holds, retention, the services of this revision."""
         for result in results:
             if result.state is State.FAILED and result.code not in ("conflict", "interrupted"):
@@ -354,22 +391,31 @@ class Reconciler:
                 until = self.clock.now() + self.backoff(attempts + 1)
                 self.store.put_hold(result.id, Hold(result.spec_digest, result.reason, until), attempts + 1)
         baselines = look.situation.baselines
-        unused = [k.id for k in look.plan.kept if k.code == "retained"]
+        unused = [k.id for k in look.plan.kept if k.code == "retained" and (own is None or k.id.target in own)]
         now = self.clock.now()
         stale = [replace(b, unused_since=now) for i in unused if (b := baselines.get(i)) and b.unused_since is None]
         self.store.put(*stale)
-        if look.state.whole and self._scope_is_whole(look):
-            self.store.put_fact(SERVICES, sorted(look.state.services))
+        if look.state.whole:
+            self._remember_services(look, own)
 
-    def _scope_is_whole(self, look: Look) -> bool:
-        return all(name in look.situation.observations for name in look.state.targets)
+    def _remember_services(self, look: Look, own: frozenset[str] | None) -> None:
+        """Which services a whole revision names, target by target: what the next one may then be said to take out."""
+        named: dict[str, set[str]] = {name: set() for name in look.situation.observations if own is None or name in own}
+        for desired in look.state.desired:
+            if desired.service and desired.id.target in named:
+                named[desired.id.target].add(desired.service)
+        for target, services in named.items():
+            if services or self.store.fact(SERVICES + target):
+                self.store.put_fact(SERVICES + target, sorted(services))
 
-    def _notice_drift(self, look: Look) -> None:
+    def _notice_drift(self, look: Look, own: frozenset[str] | None) -> None:
         """Drift is recorded when it begins, when it becomes another, and when it ends; never in between."""
         known = self.store.drift_since()
         now = self.clock.now()
         seen: set[ResourceId] = set()
         for drift in look.plan.drift:
+            if own is not None and drift.id.target not in own:
+                continue
             seen.add(drift.id)
             fingerprint = digest([[f.to_json() for f in drift.fields], drift.gone])[:16]
             since, data = known.get(drift.id, (now, {}))
@@ -385,7 +431,10 @@ class Reconciler:
         ended = [
             i
             for i in known
-            if i not in seen and (o := look.situation.observations.get(i.target)) is not None and o.complete
+            if i not in seen
+            and (own is None or i.target in own)
+            and (o := look.situation.observations.get(i.target)) is not None
+            and o.complete
         ]
         self.store.drop_drift(ended)
 
@@ -441,7 +490,12 @@ class Reconciler:
             return ""
         return (observed.reason or observed.health.value) if observed.health is Health.DEGRADED else None
 
-    def _record(self, look: Look, outcome: Outcome, options: ApplyOptions, seconds: float) -> None:
+    def record(self, look: Look, outcome: Outcome, options: ApplyOptions, seconds: float) -> None:
+        """Adds a run to the history.
+
+        Raises:
+            StaleError: The lease was lost.
+        """
         changes = [
             {
                 "id": str(r.id),

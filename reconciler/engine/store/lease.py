@@ -9,6 +9,7 @@ import threading
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from reconciler.core.errors import StaleError
 from reconciler.engine.clock import Clock
@@ -62,6 +63,8 @@ class Lease:
     Args:
         purpose: `daemon`, `apply` … for the message that others get.
         address: Where the holder listens, for those who want to talk to it.
+
+    `lost` is set as soon as it is known that somebody else holds it.
     """
 
     def __init__(self, engine: Engine, clock: Clock, purpose: str, address: str = "") -> None:
@@ -73,6 +76,7 @@ class Lease:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.fence = 0
+        self.lost = threading.Event()
 
     def take(self) -> None:
         """Takes the lease if it is free, expired, or its holder's process is gone.
@@ -119,6 +123,9 @@ class Lease:
                 self.renew()
             except StaleError:
                 return
+            except SQLAlchemyError:
+                # A full disk or a locked file may pass; if it does not, the next writer of a record says so.
+                continue
 
     def renew(self) -> None:
         """Moves the expiry on.
@@ -140,6 +147,7 @@ class Lease:
         """
         row = connection.execute(select(lease.c.fence)).first()
         if row is None or row.fence != self.fence:
+            self.lost.set()
             raise StaleError(
                 "another writer took over this state, so this one stops",
                 hint="this happens when the process was paused for longer than its lease; run it again",

@@ -22,6 +22,7 @@ from reconciler.engine.store import codec, tables
 from reconciler.engine.store.lease import Lease, LeaseInfo, read_lease
 
 HISTORY_LIMIT = 1000
+REQUEST_LIMIT = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,7 +298,10 @@ class Store:
                 )
             )
             key = result.inserted_primary_key
-            return int(key[0]) if key else 0
+            seq = int(key[0]) if key else 0
+            answered = tables.requests.c.state.in_(("done", "failed"))
+            connection.execute(delete(tables.requests).where(answered, tables.requests.c.seq <= seq - REQUEST_LIMIT))
+            return seq
 
     def requests(self, state: str = "queued") -> list[Request]:
         """Requests in a state, oldest first."""
@@ -319,6 +323,24 @@ class Store:
                 .where(tables.requests.c.seq == seq)
                 .values(state=state, result=json.dumps(result))
             )
+
+    def withdraw(self, seq: int) -> bool:
+        """Takes a request back that nobody has begun; False if it is too late. Needs no lease."""
+        with self._guarded(), self._engine.begin() as connection:
+            gone = connection.execute(
+                delete(tables.requests).where(tables.requests.c.seq == seq, tables.requests.c.state == "queued")
+            )
+            return bool(gone.rowcount)
+
+    def begin(self, seq: int) -> bool:
+        """Marks a queued request as running; False if it was withdrawn meanwhile."""
+        with self._write() as connection:
+            begun = connection.execute(
+                tables.requests.update()
+                .where(tables.requests.c.seq == seq, tables.requests.c.state == "queued")
+                .values(state="running")
+            )
+            return bool(begun.rowcount)
 
 
 def _request(row: Any) -> Request:

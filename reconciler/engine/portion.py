@@ -1,0 +1,57 @@
+"""What of a plan one target's run may carry out by itself: its own changes, once what they need elsewhere is there.
+
+The daemon runs every target, the built-in registries included, apart from the others, so that a slow build delays
+nobody but those who need it. A look sees a target together with the registries; this cuts the target's portion out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from reconciler.core.change import Action, Change
+from reconciler.core.resources import Baseline, ResourceId
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """The changes that may run now, and the targets that the others wait for."""
+
+    changes: tuple[Change, ...]
+    awaited: frozenset[str] = frozenset()
+
+
+def portion(changes: Sequence[Change], targets: Collection[str], baselines: Mapping[ResourceId, Baseline]) -> Portion:
+    """Cuts a portion out.
+
+    Args:
+        changes: All that may run, in plan order: what others depend on comes first.
+        targets: Whose changes are wanted.
+        baselines: Everything recorded: nothing is deleted at one target that is still in use at another.
+    """
+    writing = {c.id for c in changes if c.writes and c.id.target not in targets and c.action is not Action.DELETE}
+    users = _users(baselines)
+    waiting: set[ResourceId] = set()
+    awaited: set[str] = set()
+    own: list[Change] = []
+    for change in changes:
+        if change.id.target not in targets:
+            continue
+        if change.action is Action.DELETE:
+            missing = [i for i in users.get(change.id, ()) if i.target not in targets]
+        else:
+            missing = [i for i in change.depends_on if i in writing or i in waiting]
+        if missing and change.writes:
+            waiting.add(change.id)
+            awaited.update(i.target for i in missing if i.target not in targets)
+        else:
+            own.append(change)
+    return Portion(tuple(own), frozenset(awaited))
+
+
+def _users(baselines: Mapping[ResourceId, Baseline]) -> Mapping[ResourceId, list[ResourceId]]:
+    users: dict[ResourceId, list[ResourceId]] = {}
+    for id_, baseline in baselines.items():
+        for needed in baseline.depends_on:
+            users.setdefault(needed, []).append(id_)
+    return users
