@@ -74,14 +74,19 @@ def bind_uds(path: Path) -> socket.socket:
     return sock
 
 
-def inherit(fd: int) -> socket.socket:
-    """The listening socket that a supervisor passed as descriptor `fd`."""
+def inherit(fd: int, *, held: bool = False) -> socket.socket:
+    """The listening socket that a supervisor passed as descriptor `fd`.
+
+    Args:
+        held: It need not listen yet: a supervisor listens only once a version was promoted, so that nobody reaches
+            an untested one.
+    """
     try:
         sock = socket.socket(fileno=fd)
         listening = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     except OSError as error:
         raise StartError(f"--fd {fd} is no socket: {error.strerror}", exit_code=4) from None
-    if not listening:
+    if not listening and not held:
         raise StartError(f"--fd {fd} is a socket that does not listen", exit_code=4)
     os.set_inheritable(fd, False)
     return sock
@@ -98,7 +103,7 @@ class Listeners:
         if listen.port is not None:
             self._public.append(bind_tcp(listen.host, listen.port))
         if listen.fd is not None:
-            self._public.append(inherit(listen.fd))
+            self._public.append(inherit(listen.fd, held=listen.hold))
         self._uds = listen.uds
         self._servers: list[asyncio.Server] = []
         self._private_server: asyncio.Server | None = None
