@@ -145,7 +145,7 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     limits, service = Limits(), Service()
     workers = env.get("WORKER_COUNT", "1")
     add("--workers", type=positive, default=workers, help="worker processes (default: %(default)s)")
-    add("--concurrency", type=positive, default=1, help="run() at once per worker; above 1 only for thread-safe scripts")
+    add("--concurrency", type=positive, default=1, help="run() at once per worker; above 1 for thread-safe scripts")
     add("--queue", type=_number(int, 0), default=limits.queue, help="requests that may wait (default: %(default)s)")
     add("--max-body-bytes", type=positive, default=limits.max_body, help="largest body (default: %(default)s)")
     timeout = env.get("SCORING_TIMEOUT_MS", f"{limits.timeout * 1000:.0f}")
@@ -159,7 +159,12 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     group = parser.add_argument_group("access")
     add = group.add_argument
     add("--keys-file", type=Path, help='digests of Bearer keys: {"keys": [{"slot": "primary", "sha256": "…"}]}')
-    add("--cors", default=env.get("AML_CORS_ORIGINS", ""), metavar="ORIGINS", help="origins of browsers, comma-separated")
+    add(
+        "--cors",
+        default=env.get("AML_CORS_ORIGINS", ""),
+        metavar="ORIGINS",
+        help="origins of browsers, comma-separated",
+    )
     add("--swagger", action=argparse.BooleanOptionalAction, default=True, help="serve /swagger.json")
     add("--swagger-public", action="store_true", help="serve it without a key")
     add("--metrics-public", action="store_true", help="serve /metrics without a key")
@@ -175,7 +180,9 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     add = group.add_argument
     add("--log-format", choices=("text", "json"), default="text", help="of standard error")
     levels = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-    add("--log-level", default=env.get("AZUREML_LOG_LEVEL", "INFO"), type=str.upper, choices=levels, help="lowest level")
+    add(
+        "--log-level", default=env.get("AZUREML_LOG_LEVEL", "INFO"), type=str.upper, choices=levels, help="lowest level"
+    )
     add("--access-log", action="store_true", help="one line per scoring request")
     add("--metrics-file", type=Path, help="counters shared by the workers of one server")
     add("--metrics-slot", type=_number(int, 0, 1023), default=0, help="this worker's place in it")
@@ -183,7 +190,7 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     return parser
 
 
-class _number:  # noqa: N801 - reads as a function where it is used
+class _number:
     """An argparse type: a number within bounds, with a message that names them."""
 
     def __init__(self, kind: type[int] | type[float], least: float, most: float | None = None) -> None:

@@ -1,6 +1,7 @@
 """Talks to the supervisor over an inherited socket, one JSON object per line each way.
 
-To the supervisor: `{"event": "starting" | "listening" | "ready" | "failed" | "accepting" | "draining" | "drained", …}`.
+To the supervisor: `{"event": "starting" | "listening" | "ready" | "failed" | "accepting" | "draining" | "drained" |
+"stuck" | "recovered", …}`; stuck means that every `run()` is over its time limit.
 From it: `{"do": "accept"}` (take connections from the shared listening socket), `{"do": "drain"}` (stop taking them,
 finish what is under way, exit 0), `{"do": "reload-keys"}`. End of file means that the supervisor is gone.
 """

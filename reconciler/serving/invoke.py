@@ -11,12 +11,12 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
 from .errors import InputError
 from .exchange import Exchange, Outcome
 from .inputs import headers_for_script, reader
-from .outputs import BROKEN_RESULT, Answer, encoder, message, render
+from .outputs import BROKEN_RESULT, encoder, message, render
 from .script import EntryScript, Mode
 from .settings import Settings
 
@@ -48,8 +48,8 @@ class Invocation:
         try:
             returned = self._run(**arguments)
             if not isinstance(returned, _PLAIN) and inspect.isawaitable(returned):
-                returned = wait(cast("Awaitable[Any]", returned))
-        except BaseException as error:
+                returned = wait(returned)
+        except BaseException as error:  # noqa: BLE001 - a script may raise anything; the server goes on
             return self._failed(exchange, error, time.perf_counter() - began)
         return self._returned(exchange, returned, time.perf_counter() - began)
 
@@ -62,7 +62,7 @@ class Invocation:
         began = time.perf_counter()
         try:
             returned = await self._run(**arguments)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - as above; CancelledError is ours
             return self._failed(exchange, error, time.perf_counter() - began)
         return self._returned(exchange, returned, time.perf_counter() - began)
 
@@ -81,7 +81,7 @@ class Invocation:
     def _returned(self, exchange: Exchange, returned: Any, seconds: float) -> Outcome:
         try:
             answer = render(returned, self._encode)
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - conversions of the script's own objects may raise anything
             _log(exchange, f"run() returned a {type(returned).__name__} that has no JSON form")
             return Outcome(message(500, BROKEN_RESULT), seconds, failed=True)
         answer.headers.append((b"x-ms-run-fn-exec-ms", b"%.3f" % (seconds * 1000)))

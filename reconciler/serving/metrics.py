@@ -11,8 +11,10 @@ from __future__ import annotations
 import mmap
 import os
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+from .errors import StartError
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 STATUSES = 600
@@ -48,7 +50,10 @@ class Metrics:
         if file is None:
             whole = memoryview(bytearray(SLOT * 8 * (slot + 1)))
         else:
-            whole = memoryview(_map(file, slot + 1))
+            try:
+                whole = memoryview(_map(file, slot + 1))
+            except OSError as error:
+                raise StartError(f"metrics file {file} cannot be used: {error.strerror}", exit_code=4) from None
         self._mine = whole[SLOT * 8 * slot : SLOT * 8 * (slot + 1)].cast("d")
         for name in GAUGES:
             self.gauge(name, 0.0)
@@ -105,12 +110,13 @@ class Metrics:
         out.append(f"{name} {total[_TIMEOUTS]:.0f}")
         name = head("refused_total", "counter", "Scoring requests turned away before run(), by reason.")
         out.extend(f'{name}{{reason="{r}"}} {total[_REFUSED + i]:.0f}' for i, r in enumerate(REASONS))
+        used = [(n, slot) for n, slot in enumerate(slots) if any(slot)]
         for index, (gauge, words) in enumerate(_GAUGE_WORDS.items()):
             name = head(gauge, "gauge", words)
-            out.extend(f'{name}{{worker="{n}"}} {_number(slot[_GAUGES + index])}' for n, slot in enumerate(slots))
+            out.extend(f'{name}{{worker="{n}"}} {_number(slot[_GAUGES + index])}' for n, slot in used)
         return "\n".join(out) + "\n"
 
-    def _all(self) -> list[list[float]]:
+    def _all(self) -> list[Sequence[float]]:
         if self._file is None:
             return [self._mine.tolist()]
         with self._file.open("rb") as file:
@@ -132,7 +138,7 @@ def _number(value: float) -> str:
     return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
-def _histogram(name: str, counts: list[float], total: float) -> Iterable[str]:
+def _histogram(name: str, counts: Sequence[float], total: float) -> Iterable[str]:
     seen = 0.0
     for bound, count in zip((*BUCKETS, None), counts, strict=True):
         seen += count

@@ -62,7 +62,7 @@ def encoder(nan: Nan, numpy: Numpy) -> Callable[[Any], bytes]:
 def render(value: Any, encode: Callable[[Any], bytes]) -> Answer:
     """The answer for a value returned by `run`. Raises what `encode` raises."""
     if isinstance(value, (str, list, dict, int, float, type(None))):
-        return Answer(200, [JSON_TYPE, SUCCEEDED], encode(cast("Any", value)))
+        return Answer(200, [JSON_TYPE, SUCCEEDED], encode(value))
     wrappers: Any = sys.modules.get("werkzeug.wrappers")
     if wrappers is not None and isinstance(value, wrappers.Response):
         return _pass_through(value)
@@ -83,7 +83,7 @@ def _pass_through(response: Any) -> Answer:
 def _convert(value: Any) -> Any:
     numpy: Any = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, (numpy.ndarray, numpy.generic)):
-        converted: Any = cast("Any", value).tolist()
+        converted: Any = value.tolist()
         if not isinstance(converted, (bytes, complex)):
             return converted
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")

@@ -99,4 +99,3 @@ def _files(roots: list[Path]) -> Iterator[Path]:
                 if seen > SCAN_FILES:
                     return
                 yield file
-

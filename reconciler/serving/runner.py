@@ -147,7 +147,9 @@ class Runner:
                 else:
                     self._stream(exchange, outcome)
         except asyncio.CancelledError:
-            self._server_loop.call_soon_threadsafe(self._settle, exchange, Outcome(message(504, "run() was stopped"), None))
+            self._server_loop.call_soon_threadsafe(
+                self._settle, exchange, Outcome(message(504, "run() was stopped"), None)
+            )
         finally:
             self._running.pop(exchange, None)
             self._tasks.pop(exchange, None)

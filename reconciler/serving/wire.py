@@ -16,8 +16,8 @@ from typing import Any, cast
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from .outputs import Answer
 from .exchange import Exchange
+from .outputs import Answer
 from .score import Scoring
 from .settings import Limits
 from .streams import BrokenStream, Channel
@@ -47,6 +47,10 @@ class Connections(ServerState):
     def guarded(self) -> Iterable[Guarded]:
         """The open connections."""
         return cast("list[Guarded]", list(self.connections))
+
+
+def _past(since: float | None, allowed: float, now: float) -> bool:
+    return since is not None and now - since > allowed
 
 
 class _Cycle:
@@ -109,18 +113,16 @@ class Guarded(asyncio.Protocol):
     def sweep(self, now: float, drain_idle: float | None) -> None:
         """Close the connection if its peer keeps us waiting; in a drain, also if it has been idle for long enough."""
         state: Connections = self.server_state
-        if self.closes_at is not None and now >= self.closes_at:
+        if _past(self.closes_at, 0.0, now) or _past(self.unread_since, state.body_timeout, now):
             self.transport.abort()
-        elif self.headers_since is not None and now - self.headers_since > state.header_timeout:
+        elif _past(self.headers_since, state.header_timeout, now):
             self.transport.close()
-        elif self.body_since is not None and now - self.body_since > state.body_timeout:
+        elif _past(self.body_since, state.body_timeout, now):
             self.body_late()
-        elif self.unread_since is not None and now - self.unread_since > state.body_timeout:
-            self.transport.abort()
-        elif self.quiet_since is not None and self.idle and now - self.quiet_since > state.keep_alive:
-            self.transport.close()
-        elif drain_idle is not None and self.idle and now - self.idle_since(now) >= drain_idle:
-            self.transport.close()
+        elif self.idle:
+            quiet = _past(self.quiet_since, state.keep_alive, now)
+            if quiet or (drain_idle is not None and now - self.idle_since(now) >= drain_idle):
+                self.transport.close()
 
     _idle_since: float | None = None
 
@@ -191,6 +193,7 @@ else:
 
         def _open(self, url: bytes) -> None:
             parser = self.parser
+            assert parser is not None  # it is called by it
             version = parser.get_http_version()
             scope: dict[str, Any] = {
                 "type": "http",

@@ -91,7 +91,7 @@ class Worker:
             self._bound.result()
             seconds, entry, notes = self._start_script()
         except StartError as error:
-            logger.error(error.reason + (f"\n{error.detail}" if error.detail else ""))
+            logger.error("%s%s", error.reason, f"\n{error.detail}" if error.detail else "")
             self._on_loop(self._fail, error)
             thread.join(ORPHAN_GRACE)
             return error.exit_code
@@ -108,7 +108,7 @@ class Worker:
     def _start_script(self) -> tuple[float, EntryScript, list[str]]:
         settings = self._settings
         began = time.perf_counter()
-        standins.install(settings.script)
+        standins.install()
         with warnings.catch_warnings():
             notes = pickles.watch()
             try:
@@ -302,9 +302,13 @@ class Worker:
 
     async def _watch_runs(self) -> None:
         pause = max(0.01, min(0.25, self._settings.limits.timeout / 10))
+        stuck = False
         while True:
             await asyncio.sleep(pause)
             self._scoring.check(time.perf_counter())
+            if self._scoring.stuck != stuck:
+                stuck = self._scoring.stuck
+                self._control.tell("stuck" if stuck else "recovered")
 
     async def _sweep(self) -> None:
         limits = self._settings.limits

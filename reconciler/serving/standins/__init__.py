@@ -5,7 +5,7 @@ really installed always wins, module by module. What is offered is the table bel
 
 | a script's import | becomes |
 |---|---|
-| `azureml.core`, `azureml.core.model`, `.workspace`, `.run`, `.environment` | `Model.get_model_path`; the rest says what it cannot do |
+| `azureml.core`, `.model`, `.workspace`, `.run`, `.environment` | `Model.get_model_path`; the rest says why it cannot |
 | `azureml.contrib.services`, `.aml_request`, `.aml_response` | `AMLRequest`, `AMLResponse`, `rawhttp` on werkzeug |
 | `azureml_inference_server_http.api.aml_request`, `.aml_response` | the same |
 | `azureml.monitoring`, `azureml.ai.monitoring` | data collectors that collect nothing |
@@ -22,8 +22,6 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Final
-
-from ..settings import Script
 
 _HERE: Final = __name__
 
@@ -52,7 +50,7 @@ ALIASES: Final = {"sklearn.externals.joblib": "joblib", "sklearn.externals.six":
 """Module name to the package that took its place; modules below it follow."""
 
 
-def install(script: Script) -> None:
+def install() -> None:
     """Offer the stand-ins to the script that will be imported. Installing twice has no further effect."""
     if not any(isinstance(finder, Finder) for finder in sys.meta_path):
         sys.meta_path.append(Finder())

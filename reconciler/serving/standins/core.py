@@ -114,7 +114,8 @@ class Datastore(Workspace):
 def _no_workspace(what: str) -> Never:
     raise RuntimeError(
         f"azureml.core's {what} needs an Azure ML workspace, which a served entry script does not have. "
-        "Read models from AZUREML_MODEL_DIR or with Model.get_model_path(name), other settings from environment variables."
+        "Read models from AZUREML_MODEL_DIR or with Model.get_model_path(name), "
+        "and other settings from environment variables."
     )
 
 

@@ -17,7 +17,7 @@ except ModuleNotFoundError as error:
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-_rawHttpRequested = False  # noqa: N816 - the name that servers look for in this module
+_rawHttpRequested = False
 
 
 def rawhttp(func: _Function) -> _Function:
