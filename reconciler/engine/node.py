@@ -185,8 +185,9 @@ class Node:
                 self.answered = judgement.observed or self.answered
                 self._next()
             case Verdict.STILL:
-                self.due = self.around.clock.monotonic() + min(self.interval * 1.5, 15.0)
-                self.interval = min(self.interval * 1.5, 15.0)
+                # Looks grow rarer as the work takes longer, and never cost more than a tenth of its time.
+                now = self.around.clock.monotonic()
+                self.due = now + max(self.interval, min((now - self.called_at) * 0.1, 15.0))
                 self.move(Signal.ACCEPTED, judgement.reason)
             case Verdict.FAILED if self.step is Step.APPLY and not self.asked_again:
                 # Only the driver knows whether what failed is worth another try: the next call raises its class.

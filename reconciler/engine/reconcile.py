@@ -389,7 +389,8 @@ class Reconciler:
             if result.state is State.FAILED and result.code not in ("conflict", "interrupted"):
                 _, attempts = self.store.holds().get(result.id, (None, 0))
                 until = self.clock.now() + self.backoff(attempts + 1)
-                self.store.put_hold(result.id, Hold(result.spec_digest, result.reason, until), attempts + 1)
+                reason = result.reason.partition("\n")[0]
+                self.store.put_hold(result.id, Hold(result.spec_digest, reason, until), attempts + 1)
         baselines = look.situation.baselines
         unused = [k.id for k in look.plan.kept if k.code == "retained" and (own is None or k.id.target in own)]
         now = self.clock.now()
