@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
@@ -63,6 +64,7 @@ class _Job:
     request: Mapping[str, Any]
     stop: Event = field(default_factory=Event)
     thread: Thread | None = None
+    discard: bool = False
 
 
 class EnvironmentsDriver:
@@ -280,6 +282,7 @@ class EnvironmentsDriver:
         name = change.id.name
         place = self._place(name)
         if job := self._jobs.get(name):
+            job.discard = True
             job.stop.set()
             return InProgress(_LOOK_AGAIN)
         record = self._record(name)
@@ -289,12 +292,15 @@ class EnvironmentsDriver:
         _check_version(change, record)
         if users := self._in_use(place.venv):
             raise BusyError(f"{name} is used by {', '.join(users)}", retry_after=30.0)
+        self._remove(place)
+        return Done()
+
+    def _remove(self, place: Place) -> None:
         with building(place):
             place.marker.unlink(missing_ok=True)
             place.folder.rename(self._root / f"{_TRASH}{uuid.uuid4().hex}")
         for trash in self._root.glob(f"{_TRASH}*"):
             remove_tree(trash)
-        return Done()
 
     def _run(self, name: str, job: _Job) -> None:
         place = self._place(name)
@@ -321,6 +327,9 @@ class EnvironmentsDriver:
         finally:
             with self._guard:
                 self._jobs.pop(name, None)
+                if job.discard and place.folder.exists():
+                    with suppress(OSError, BusyError):
+                        self._remove(place)
             if not self._events.full():
                 self._events.put(f"{name}: {outcome}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from reconciler.artifacts.environments.build import is_building, missing_entries
@@ -75,20 +75,23 @@ def read_record(
     marker = read_json(place.marker)
     source = running or marker or read_json(place.request) or {}
     mark = _mark(source)
+    # The engine takes a mark with the desired digest for the end of the work: only what is built carries it.
+    unbuilt = replace(mark, spec_digest="") if mark else None
     spec = source.get("spec")
     spec = cast("dict[str, Any]", spec) if isinstance(spec, dict) else {}
     if running is not None or (marker is None and is_building(place)):
-        return Record(spec, mark, busy=True, health=Health.PROGRESSING, reason="being built")
+        return Record(spec, unbuilt, busy=True, health=Health.PROGRESSING, reason="being built")
     if marker is not None:
-        return _complete(place, marker, spec, mark)
+        whole = _complete(place, marker, spec, mark)
+        return whole if whole.built else replace(whole, mark=unbuilt)
     if error is None and (failed := read_json(place.failure)):
         error = failure_from(failed)
     if error is not None:
         reason = error.message + (f"\n{error.hint}" if error.hint else "")
-        return Record(spec, mark, health=Health.DEGRADED, reason=reason)
+        return Record(spec, unbuilt, health=Health.DEGRADED, reason=reason)
     if mark is None:
         return Record(spec, None, health=Health.UNKNOWN, reason="no record says what this is")
-    return Record(spec, mark, health=Health.DEGRADED, reason="its build was interrupted")
+    return Record(spec, unbuilt, health=Health.DEGRADED, reason="its build was interrupted")
 
 
 def _complete(place: Place, marker: Mapping[str, Any], spec: Mapping[str, Any], mark: Mark | None) -> Record:

@@ -34,6 +34,7 @@ class Bench:
     settings: EnvironmentSettings
     drivers: list[EnvironmentsDriver] = field(default_factory=list)
     users: list[str] = field(default_factory=list)
+    patience: float = 60.0
 
     def driver(self, **changes: object) -> EnvironmentsDriver:
         """A fresh driver on the same state, as after a restart."""
@@ -50,14 +51,16 @@ class Bench:
 
     def settle(self, driver: EnvironmentsDriver, change: Change) -> Observed | None:
         """Applies until it is done, as the engine does."""
-        until = time.monotonic() + 60
+        until = time.monotonic() + self.patience
         while time.monotonic() < until:
             result = driver.apply(change)
             if isinstance(result, Done):
                 return result.answered
             assert isinstance(result, InProgress)
-            wait_for(lambda: not any(o.busy for o in driver.observe([change.id]).resources.values()))
-        raise AssertionError("not done in a minute")
+            wait_for(
+                lambda: not any(item.busy for item in driver.observe([change.id]).resources.values()), self.patience
+            )
+        raise AssertionError("not done in time")
 
     def build(self, driver: EnvironmentsDriver, environment: Environment) -> Observed:
         """Creates an environment and waits for it."""

@@ -32,7 +32,7 @@ def test_pinned_hashes() -> None:
 
 def test_pinned_hash_that_nothing_has() -> None:
     """A pinned hash that no file of the index has is an error that names the package."""
-    with pytest.raises(TerminalError, match="tiny==1.0"):
+    with pytest.raises(TerminalError, match=r"tiny==1\.0"):
         only_pinned_hashes(LOCK, ["tiny --hash=sha256:dd"])
 
 
