@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from reconciler.core.change import Cause, FieldChange
 from reconciler.core.policy import FieldPolicy, Patterns, Policy
-from reconciler.core.values import MISSING, Spec, escape, split_pointer
+from reconciler.core.values import MISSING, Spec, escape, split_pointer, walk
 
 
 def equal(left: Any, right: Any) -> bool:
@@ -63,8 +63,8 @@ def assign(spec: Any, pointer: str, value: Any) -> Any:
     tail = f"/{rest}" if rest else ""
     if isinstance(spec, (list, tuple)):
         items = list(cast("Sequence[Any]", spec))
-        if head.isdigit() and int(head) < len(items):
-            items[int(head)] = assign(items[int(head)], tail, value)
+        if head.isdecimal() and int(head) < len(items):
+            items[int(head) : int(head) + 1] = [v for v in [assign(items[int(head)], tail, value)] if v is not MISSING]
         return items
     copy: dict[str, Any] = dict(cast("Mapping[str, Any]", spec)) if isinstance(spec, Mapping) else {}
     if not tail and value is MISSING:
@@ -134,7 +134,7 @@ class _Sides:
     def length(self) -> int:
         """The length that all sides have as lists; 0 where they are not lists of one length."""
         present = [side for side in self.all() if side is not MISSING]
-        if not all(_is_list(side) for side in present) or self.observed is MISSING:
+        if MISSING in (self.desired, self.observed) or not all(_is_list(side) for side in present):
             return 0
         lengths = {len(cast("Sequence[Any]", side)) for side in present}
         return lengths.pop() if len(lengths) == 1 else 0
@@ -193,6 +193,18 @@ def three_way(
     )
 
 
+def _covers(owner: Any, pointer: str) -> bool:
+    """Whether a side has this place, or had a plain value or list at or above it that the target made it from."""
+    current = owner
+    for step in split_pointer(pointer):
+        if not isinstance(current, Mapping):
+            return True
+        current = cast("Mapping[str, Any]", current).get(step, MISSING)
+        if current is MISSING:
+            return False
+    return True
+
+
 class _ThreeWay:
     """One walk over all sides of a resource; `node` gives the effective value of a place and collects the rest."""
 
@@ -211,12 +223,21 @@ class _ThreeWay:
 
     def node(self, pointer: str, sides: _Sides) -> Any:
         keys = sides.keys(foreign=self.rewrite)
-        if keys is not None:
+        if keys is not None and not self._removable(pointer, sides):
             return self._map(pointer, sides, keys)
         if length := sides.length():
-            items = [self.node(f"{pointer}/{i}", sides.child(i)) for i in range(length)]
-            return MISSING if sides.desired is MISSING else [item for item in items if item is not MISSING]
+            return [self.node(f"{pointer}/{i}", sides.child(i)) for i in range(length)]
         return self._leaf(pointer, sides)
+
+    def _removable(self, pointer: str, sides: _Sides) -> bool:
+        """Whether Git took out a map in which nothing stands that is not ours: it goes as a whole then."""
+        if sides.desired is not MISSING or sides.observed is MISSING:
+            return False
+        below = [place for place, _ in walk(sides.observed)]
+        rules = {self.policy.of_field(self.kind, pointer + place) for place in below}
+        if rules & {FieldPolicy.IGNORE, FieldPolicy.CREATE_ONLY}:
+            return False
+        return all(any(_covers(owner, place) for owner in sides.owners) for place in below)
 
     def _map(self, pointer: str, sides: _Sides, keys: Sequence[str]) -> Any:
         result = dict(_mapping(sides.desired) or {})
