@@ -1,6 +1,7 @@
 """Trains the model of this example: ridge regression on scikit-learn's diabetes data (442 patients, 10 numbers each).
 
-Run it again with another alpha to make a new version: `python train.py 0.5`.
+Run it again with another penalty to make a new version; `next/` holds one made with 0.3:
+`python train.py 0.3 next/diabetes-ridge.pkl`.
 """
 
 import sys
@@ -10,6 +11,7 @@ import joblib
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 
-alpha = float(sys.argv[1]) if len(sys.argv) > 1 else 0.03
+alpha = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
+path = Path(__file__).parent / (sys.argv[2] if len(sys.argv) > 2 else "models/diabetes-ridge.pkl")
 X, y = load_diabetes(return_X_y=True)
-joblib.dump(Ridge(alpha=alpha).fit(X, y), Path(__file__).parent / "models" / "diabetes-ridge.pkl")
+joblib.dump(Ridge(alpha=alpha).fit(X, y), path)

@@ -15,6 +15,7 @@ from reconciler.core.contents import Entry, Tree
 from reconciler.core.errors import InvalidError
 from reconciler.core.problems import Position, Problem
 from reconciler.manifests.cache import DocumentCache
+from reconciler.manifests.collecting import uncollected
 from reconciler.manifests.repo import Manifest, ManifestFile, Repo
 from reconciler.manifests.validate import validate
 from reconciler.manifests.yaml import LIMITS, Document, Limits, parse, too_large
@@ -32,6 +33,11 @@ def load(tree: Tree, cache: DocumentCache | None = None, previous: Repo | None =
         cache: Remembers validated documents by the id of their bytes, across runs where it has a file.
         previous: The last result; files with the same bytes keep their very manifests.
     """
+    with uncollected():
+        return _load(tree, cache, previous, limits)
+
+
+def _load(tree: Tree, cache: DocumentCache | None, previous: Repo | None, limits: Limits) -> Repo:
     known: Mapping[str, ManifestFile] = previous.files if previous is not None else {}
     files: dict[str, ManifestFile] = {}
     changed = previous is None

@@ -6,15 +6,17 @@ the same object in the next, so that whoever comes after may compare by identity
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from reconciler.core.contents import Revision, Tree
 from reconciler.core.deployment import Deployment, ModelVersion, Target
 from reconciler.core.problems import Problem, Severity
 from reconciler.manifests import layers
 from reconciler.manifests.cache import DocumentCache
+from reconciler.manifests.collecting import uncollected
 from reconciler.manifests.defaults import TARGET_BLOCKS
 from reconciler.manifests.inference import ResolvedInference, resolve_inference
 from reconciler.manifests.models import ModelFamily, Registered, resolve_models
@@ -42,6 +44,8 @@ class Memory:
     inference: Mapping[str, ResolvedInference]
     targets: Mapping[str, tuple[Manifest | None, Target]]
     services: Mapping[str, ResolvedService]
+    defaults: Manifest | None = None
+    broken: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +85,8 @@ def resolve(
         previous: The last resolution; deployments whose inputs are the same stay the same objects.
         cache: Remembers digests of models and facts about scripts by Git's id.
     """
-    run = _Run(repo, tree, registered, previous, cache)
-    return run.resolution()
+    with uncollected():
+        return _Run(repo, tree, registered, previous, cache).resolution()
 
 
 class _Run:
@@ -97,6 +101,7 @@ class _Run:
         cache: DocumentCache | None,
     ) -> None:
         self.repo, self.tree, self.registered, self.cache = repo, tree, registered, cache
+        self.previous = previous
         self.before = previous.memory if previous is not None else Memory({}, {}, {}, {})
         self.defaults: Mapping[str, Any] = repo.defaults.spec if repo.defaults is not None else {}
         self.families: dict[str, ModelFamily] = {}
@@ -117,8 +122,7 @@ class _Run:
             self.targets[BUILT_IN] = self._target(BUILT_IN, None)
         problems = list(repo.problems)
         problems += self._defaults_problems()
-        for name in sorted(repo.services):
-            self.services[name] = self._service(repo.services[name])
+        self._services()
         clashes = self._port_clashes()
         for family in self.families.values():
             problems += family.problems
@@ -138,16 +142,47 @@ class _Run:
             for name, service in self.services.items()
             if service.deployment is not None and name not in incomplete
         )
+        models = self._all_models(deployments)
+        if self.previous is not None:
+            deployments = _kept(self.previous.deployments, deployments)
+            models = _kept(self.previous.models, models)
         return Resolution(
             revision=repo.revision,
             deployments=deployments,
-            models=self._all_models(deployments),
+            models=models,
             targets=tuple(self.targets[name][1] for name in sorted(self.targets)),
             problems=tuple(problems),
             complete=not any(_is_error(problem) for problem in problems),
             incomplete=dict(sorted(incomplete.items())),
-            memory=Memory(self.families, self.inference, self.targets, self.services),
+            memory=Memory(self.families, self.inference, self.targets, self.services, repo.defaults, repo.broken),
         )
+
+    def _services(self) -> None:
+        """Every service; the same document with the same references is the same deployment.
+
+        A model known from the registry alone gets its family when a service asks for it, so it counts as changed here
+        and its services are looked at one by one.
+        """
+        before = self.before
+        models = _changed(before.families, self.families)
+        inference = _changed(before.inference, self.inference)
+        same_rest = (
+            before.defaults is self.repo.defaults
+            and before.broken == self.repo.broken
+            and not _changed(before.targets, self.targets)
+        )
+        for name in sorted(self.repo.services):
+            document = self.repo.services[name]
+            known = before.services.get(name) if same_rest else None
+            if (
+                known is None
+                or known.deployment is None
+                or known.inputs[0] is not document
+                or (inference and document.spec["inference"] in inference)
+                or (models and any(ref["name"] in models for ref in document.spec.get("models", ())))
+            ):
+                known = self._service(document)
+            self.services[name] = known
 
     def _family(self, name: str, documents: tuple[Manifest, ...]) -> ModelFamily:
         registered = self.registered.get(name, {})
@@ -176,7 +211,7 @@ class _Run:
         inputs = (document, self.repo.defaults, target, inference, *models)
         before = self.before.services.get(document.name)
         if before is not None and len(before.inputs) == len(inputs):
-            same = all(map(_is, before.inputs, inputs))
+            same = all(map(operator.is_, before.inputs, inputs))
             if same and before.deployment is not None:
                 return before
         problems, why = self._missing(document, models)
@@ -293,9 +328,10 @@ class _Run:
 
     def _all_models(self, deployments: Iterable[Deployment]) -> tuple[ModelVersion, ...]:
         found = {(m.name, int(m.version)): m for family in self.families.values() for m in family.versions.values()}
-        for deployment in deployments:
-            for model in deployment.models:
-                found.setdefault((model.name, int(model.version)), model)
+        if any(family.older for family in self.families.values()):
+            for deployment in deployments:
+                for model in deployment.models:
+                    found.setdefault((model.name, int(model.version)), model)
         return tuple(found[key] for key in sorted(found))
 
 
@@ -307,8 +343,20 @@ def _port_position(document: Manifest) -> str:
     return "/spec/deployment/port" if "port" in deployment else ""
 
 
-def _is(one: object, other: object) -> bool:
-    return one is other
+def _changed(before: Mapping[str, object], after: Mapping[str, object]) -> set[str]:
+    """Names that lead to something else than before."""
+    changed = {name for name, value in after.items() if before.get(name) is not value}
+    if len(before) + len(changed) != len(after) or changed:
+        changed.update(name for name in before if name not in after)
+    return changed
+
+
+_T = TypeVar("_T")
+
+
+def _kept(before: tuple[_T, ...], after: tuple[_T, ...]) -> tuple[_T, ...]:
+    """The earlier tuple if it holds the very same things."""
+    return before if len(before) == len(after) and all(map(operator.is_, before, after)) else after
 
 
 def _is_error(problem: Problem) -> bool:

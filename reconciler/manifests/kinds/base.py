@@ -4,6 +4,7 @@ Only imported when a document must be validated: the import of pydantic costs mo
 """
 
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, cast
@@ -15,6 +16,11 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from reconciler.manifests.kinds.names import AS_TEXT, CREDENTIALS_IN_TEXT, looks_secret
 
 
+def _alias(name: str) -> str:
+    # Interned, so that the keys of thousands of documents are one text in memory, also after unmarshalling.
+    return sys.intern(to_camel(name))
+
+
 class Strict(BaseModel):
     """A mapping of known keys; nothing is coerced, so that what is written is what is meant."""
 
@@ -23,7 +29,7 @@ class Strict(BaseModel):
         extra="forbid",
         strict=True,
         frozen=True,
-        alias_generator=to_camel,
+        alias_generator=_alias,
         protected_namespaces=(),
         allow_inf_nan=False,
     )

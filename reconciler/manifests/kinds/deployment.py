@@ -59,12 +59,12 @@ class Common(Strict):
         default=30.0, description="Seconds a replaced version has to finish its requests."
     )
     cors_origins: list[Text] = Field(
-        default=[],
+        default_factory=list[Text],
         description="Origins that browsers may call from; `*` for any.",
         examples=[["https://app.example.com"]],
     )
     environment_variables: Variables = Field(
-        default={}, description="Variables the entry script sees. Secrets only by `valueFrom`."
+        default_factory=dict, description="Variables the entry script sees. Secrets only by `valueFrom`."
     )
 
 
@@ -99,7 +99,9 @@ class Aci(Common):
     location: Text | None = Field(
         default=None, description="Azure region; the target's if omitted.", examples=["westeurope"]
     )
-    properties: Tags = Field(default={}, description="Properties as Azure ML keeps them; they cannot be changed later.")
+    properties: Tags = Field(
+        default_factory=dict, description="Properties as Azure ML keeps them; they cannot be changed later."
+    )
     ssl_enabled: bool = Field(default=False, description="Answer over HTTPS.")
     ssl_cert_pem_file: RepoPath | None = Field(default=None, description="Certificate, PEM.")
     ssl_key_pem_file: Secret | None = Field(default=None, description="Key of the certificate, PEM.")
@@ -172,7 +174,7 @@ class Aks(Common):
     token_auth_enabled: bool = Field(default=False, description="Tokens instead of keys; excludes `auth.enabled`.")
     enable_app_insights: bool = Field(default=False, description="Send telemetry to Application Insights.")
     collect_model_data: bool = Field(default=False, description="Keep inputs and outputs.")
-    properties: Tags = Field(default={}, description="Properties as Azure ML keeps them.")
+    properties: Tags = Field(default_factory=dict, description="Properties as Azure ML keeps them.")
     namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")] | None = Field(
         default=None, description="Namespace; the target's if omitted."
     )
@@ -202,8 +204,12 @@ class AmlModule(Strict):
     """The module that runs the service on the device."""
 
     module_name: Name | None = Field(default=None, description="Name on the device; the service's if omitted.")
-    create_options: dict[str, Any] = Field(default={}, description="Docker's create options for the container.")
-    properties_desired: dict[str, Any] = Field(default={}, description="Desired properties of the module's twin.")
+    create_options: dict[str, Any] = Field(
+        default_factory=dict, description="Docker's create options for the container."
+    )
+    properties_desired: dict[str, Any] = Field(
+        default_factory=dict, description="Desired properties of the module's twin."
+    )
 
 
 class ExternalModule(Strict):
@@ -211,9 +217,13 @@ class ExternalModule(Strict):
 
     module_name: Name = Field(description="Name on the device.")
     image_location: Text = Field(description="Image reference.")
-    create_options: dict[str, Any] = Field(default={}, description="Docker's create options for the container.")
-    environment_variables: Variables = Field(default={}, description="Variables the module sees.")
-    properties_desired: dict[str, Any] = Field(default={}, description="Desired properties of the module's twin.")
+    create_options: dict[str, Any] = Field(
+        default_factory=dict, description="Docker's create options for the container."
+    )
+    environment_variables: Variables = Field(default_factory=dict, description="Variables the module sees.")
+    properties_desired: dict[str, Any] = Field(
+        default_factory=dict, description="Desired properties of the module's twin."
+    )
 
 
 class Edge(Common):
@@ -224,14 +234,18 @@ class Edge(Common):
         default=None, description="Which devices to deploy to.", examples=["tags.site='north'"]
     )
     priority: Annotated[int, Field(ge=0, le=2_147_483_647)] = Field(default=0, description="Highest wins on a device.")
-    labels: Tags = Field(default={}, description="Labels of the deployment.")
+    labels: Tags = Field(default_factory=dict, description="Labels of the deployment.")
     routes: dict[str, Text] = Field(
-        default={}, description="Message routes by name.", examples=[{"all": "FROM /messages/* INTO $upstream"}]
+        default_factory=dict,
+        description="Message routes by name.",
+        examples=[{"all": "FROM /messages/* INTO $upstream"}],
     )
     aml_module: AmlModule = Field(default_factory=AmlModule, description="The module that runs the service.")
-    external_modules: list[ExternalModule] = Field(default=[], description="Further modules.")
-    registry_credentials: list[RegistryCredential] = Field(default=[], description="What devices pull images with.")
-    properties: Tags = Field(default={}, description="Properties as Azure ML keeps them.")
+    external_modules: list[ExternalModule] = Field(default_factory=list[ExternalModule], description="Further modules.")
+    registry_credentials: list[RegistryCredential] = Field(
+        default_factory=list[RegistryCredential], description="What devices pull images with."
+    )
+    properties: Tags = Field(default_factory=dict, description="Properties as Azure ML keeps them.")
 
     @model_validator(mode="after")
     def _one(self) -> "Edge":
@@ -265,7 +279,7 @@ class Batch(Common):
     retry_settings: RetrySettings = Field(
         default_factory=RetrySettings, description="What is done with a mini-batch that fails."
     )
-    properties: Tags = Field(default={}, description="Properties as Azure ML keeps them.")
+    properties: Tags = Field(default_factory=dict, description="Properties as Azure ML keeps them.")
 
 
 class DeploymentSettings(Common):

@@ -43,10 +43,12 @@ class DriftPolicy(Strict):
     default: Literal["heal", "report", "ignore", "createOnly"] = Field(
         default="heal", description="For fields that no list names."
     )
-    heal: list[FieldPattern] = Field(default=[], description="Written back.")
-    report: list[FieldPattern] = Field(default=[], description="Reported, left alone.")
-    ignore: list[FieldPattern] = Field(default=[], description="Not ours.")
-    create_only: list[FieldPattern] = Field(default=[], description="Ours at creation, theirs afterwards.")
+    heal: list[FieldPattern] = Field(default_factory=list[FieldPattern], description="Written back.")
+    report: list[FieldPattern] = Field(default_factory=list[FieldPattern], description="Reported, left alone.")
+    ignore: list[FieldPattern] = Field(default_factory=list[FieldPattern], description="Not ours.")
+    create_only: list[FieldPattern] = Field(
+        default_factory=list[FieldPattern], description="Ours at creation, theirs afterwards."
+    )
 
 
 class Policy(Strict):
@@ -81,7 +83,9 @@ class ModelSpec(Strict):
         default="Custom", description="What it was made with."
     )
     framework_version: Text | None = Field(default=None, description="Version of that, in quotes.", examples=["1.5.2"])
-    properties: Tags = Field(default={}, description="Facts about it that do not change, such as the run that made it.")
+    properties: Tags = Field(
+        default_factory=dict, description="Facts about it that do not change, such as the run that made it."
+    )
 
     @model_validator(mode="after")
     def _source(self) -> "ModelSpec":
@@ -118,7 +122,9 @@ class EnvironmentSpec(Strict):
         default=None, description="Python version, in quotes.", examples=["3.11"]
     )
     dependencies: list[Text] = Field(
-        default=[], description="Requirements as pip takes them.", examples=[["scikit-learn==1.5.*", "pandas"]]
+        default_factory=list[Text],
+        description="Requirements as pip takes them.",
+        examples=[["scikit-learn==1.5.*", "pandas"]],
     )
 
 
@@ -153,7 +159,7 @@ class InferenceConfigSpec(Strict):
         default=None, description="Environment written out; excludes the fields that describe one otherwise."
     )
     environment_variables: Variables = Field(
-        default={}, description="Variables the script needs wherever it is deployed."
+        default_factory=dict, description="Variables the script needs wherever it is deployed."
     )
     base_image: Text | None = Field(default=None, description="Image to build on.", examples=["python:3.11-slim"])
     base_image_registry: BaseImageRegistry | None = Field(
@@ -236,7 +242,7 @@ class ModelRef(Strict):
     name: ModelName = Field(description="Name of the model.")
     version: Annotated[int, Field(ge=1)] | Literal["latest"] = Field(
         default="latest",
-        description="Its number, or `latest`: the highest the repo declares (if it declares none, the highest registered).",
+        description="Its number, or `latest`: the highest declared in the repo, else the highest registered.",
     )
 
 
@@ -295,11 +301,17 @@ class ServiceSpec(Strict):
     target: Name | None = Field(default=None, description="Where; the default's if omitted, else the built-in `local`.")
     models: list[
         Annotated[ModelRef, Shorthand(_short_model, {"type": "string", "pattern": f"^{_SHORT_MODEL.pattern}$"})]
-    ] = Field(default=[], description="Models, also as `name:version`.", examples=[["diabetes-ridge:latest"]])
+    ] = Field(
+        default_factory=list[ModelRef],
+        description="Models, also as `name:version`.",
+        examples=[["diabetes-ridge:latest"]],
+    )
     inference: Name = Field(description="Inference config.", examples=["sklearn"])
     auth: AuthSpec = Field(default_factory=AuthSpec, description="Keys of the endpoint.")
     deployment: DeploymentSettings = Field(default_factory=DeploymentSettings, description="How it is deployed.")
-    tests: list[SmokeTestSpec] = Field(default=[], description="Run at each roll-out, before traffic moves.")
+    tests: list[SmokeTestSpec] = Field(
+        default_factory=list[SmokeTestSpec], description="Run at each roll-out, before traffic moves."
+    )
     policy: Policy = Field(default_factory=Policy, description="What may be done to its resources.")
 
 
@@ -316,7 +328,7 @@ class Metadata(Strict):
 
     name: Name = Field(description="Name, by which other documents refer to it.")
     description: str = Field(default="", description="A sentence for people.")
-    tags: Tags = Field(default={}, description="Free key-value pairs.")
+    tags: Tags = Field(default_factory=dict, description="Free key-value pairs.")
 
 
 class ModelMetadata(Metadata):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
 from reconciler.core.values import split_pointer
+
+_CONTAINERS: tuple[object, ...] = (list, dict)
 
 
 def fields_at(kind: type[BaseModel], pointer: str) -> list[str]:
@@ -31,15 +33,13 @@ def _model(annotation: Any) -> type[BaseModel] | None:
     """The model an annotation speaks of, through `Annotated` and `| None`, not through lists and mappings."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    origin: object = getattr(annotation, "__origin__", None)
-    if origin in (list, dict):
+    if get_origin(annotation) in _CONTAINERS:
         return None
     return next((model for inner in get_args(annotation) if (model := _model(inner)) is not None), None)
 
 
 def _inner(annotation: Any) -> Any:
     """What the items of a list or mapping are."""
-    origin: object = getattr(annotation, "__origin__", None)
-    if origin in (list, dict):
+    if get_origin(annotation) in _CONTAINERS:
         return get_args(annotation)[-1]
     return next((found for inner in get_args(annotation) if (found := _inner(inner)) is not None), None)
