@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
@@ -13,8 +14,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from .cors import Cors
 from .errors import InputError
 from .exchange import Exchange
+from .ids import identify
 from .keys import Keys
 from .metrics import Metrics
 from .outputs import Answer
@@ -33,14 +36,19 @@ NOT_FOUND = (
 )
 
 
+_PLAIN = ("/health/live", "/health/ready", "/metrics")
+
+
 class Application:
     """One callable per worker. `documents` is set when the script is loaded."""
 
-    def __init__(self, settings: Settings, scoring: Scoring, keys: Keys, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, scoring: Scoring, keys: Keys, metrics: Metrics, cors: Cors | None) -> None:
         self._settings = settings
         self._scoring = scoring
         self._keys = keys
         self._metrics = metrics
+        self._cors = cors
+        self._version = settings.server_version.encode("latin-1")
         self.documents: Documents | None = None
         routes = [
             Route("/", self._root),
@@ -56,8 +64,28 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == "/score":
             await self._score(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] not in _PLAIN:
+            await self._identified(scope, receive, send)
         else:
             await self._rest(scope, receive, send)
+
+    async def _identified(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The pages that Azure ML's server has too: with request ids, and for browsers of other origins."""
+        headers = dict(scope["headers"])
+        _, ids, wrong = identify(headers)
+        more = [*ids, (b"x-ms-server-version", self._version)]
+        if self._cors is not None:
+            more += self._cors.headers(headers.get(b"origin"))
+
+        async def tell(event: MutableMapping[str, Any]) -> None:
+            if event["type"] == "http.response.start":
+                event["headers"] = [*event["headers"], *more]
+            await send(event)
+
+        if wrong:
+            await _json({"message": wrong}, 431)(scope, receive, tell)
+        else:
+            await self._rest(scope, receive, tell)
 
     # -- everything but scoring
 
@@ -85,12 +113,12 @@ class Application:
         if not self._settings.access.swagger_public and not self._allowed(request):
             return _unauthorised()
         if self.documents is None:
-            return JSONResponse({"message": self._scoring.readiness()}, 503, {"retry-after": "1"})
+            return _json({"message": self._scoring.readiness()}, 503, {"retry-after": "1"})
         try:
             document = self.documents.get(request.query_params.get("version") or "2")
         except InputError as error:
-            return JSONResponse({"message": error.message}, error.status)
-        return Response(document, media_type="application/json")
+            return _json({"message": error.message}, error.status)
+        return Response(document, 200, {"x-ms-run-function-failed": "False"}, "application/json")
 
     def _allowed(self, request: Request) -> bool:
         return not self._keys.required or self._keys.allows(request.headers.get("authorization", "").encode("latin-1"))
@@ -170,12 +198,18 @@ def _is_private(request: Request) -> bool:
     return server is not None and str(next(iter(server), "")).startswith("/")
 
 
+def _json(words: Mapping[str, str], status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """JSON in the spelling of `json.dumps`, as scoring answers have it."""
+    more = {"x-ms-run-function-failed": "False", **(headers or {})}
+    return Response(json.dumps(words), status, more, "application/json")
+
+
 def _unauthorised() -> Response:
     words: Mapping[str, str] = {"message": "A valid key is needed: send it as `Authorization: Bearer <key>`."}
-    return JSONResponse(words, 401, {"www-authenticate": "Bearer"})
+    return _json(words, 401, {"www-authenticate": "Bearer"})
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     words = {404: NOT_FOUND, 405: "The method is not allowed for the requested URL."}
-    return JSONResponse({"message": words.get(error.status_code, error.detail)}, error.status_code, error.headers)
+    return _json({"message": words.get(error.status_code, error.detail)}, error.status_code, error.headers)

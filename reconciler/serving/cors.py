@@ -34,7 +34,8 @@ class Cors:
             return allowed
         wanted = request.get(b"access-control-request-headers")
         if wanted is not None:
-            allowed.append((b"access-control-allow-headers", wanted))
+            names = b", ".join(name.strip() for name in wanted.split(b","))
+            allowed.append((b"access-control-allow-headers", names))
         return [*allowed, (b"access-control-allow-methods", b"GET, POST")]
 
     def _allowed(self, origin: str) -> bool:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Callable
 from typing import Any
 
 from .cors import Cors
 from .exchange import Exchange, Outcome
+from .ids import identify
 from .keys import Keys
 from .metrics import Metrics
 from .outputs import Answer, Headers, message
@@ -25,7 +25,6 @@ from .settings import Settings
 
 logger = logging.getLogger("reconciler.serving")
 
-ID_LIMIT = 100
 NOT_ALLOWED = "The method is not allowed for the requested URL."
 
 Reply = Callable[[Answer], None]
@@ -34,12 +33,14 @@ Reply = Callable[[Answer], None]
 class Scoring:
     """The rules for scoring requests, and the account of those under way."""
 
-    def __init__(self, settings: Settings, keys: Keys, metrics: Metrics, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, settings: Settings, keys: Keys, metrics: Metrics, loop: asyncio.AbstractEventLoop, cors: Cors | None
+    ) -> None:
         self._settings = settings
         self._keys = keys
         self._metrics = metrics
         self.runner = Runner(loop, self._settle, settings.limits.concurrency, settings.limits.body_timeout)
-        self._cors = Cors(settings.access.cors) if settings.access.cors else None
+        self._cors = cors
         self._version = (b"x-ms-server-version", settings.server_version.encode("latin-1"))
         self._places = settings.limits.queue + settings.limits.concurrency
         self._raw = False
@@ -86,7 +87,7 @@ class Scoring:
         return exchange
 
     def _refuse(self, exchange: Exchange, headers: dict[bytes, bytes]) -> Answer | None:
-        too_long = self._identify(exchange, headers)
+        exchange.request_id, exchange.ids, wrong_id = identify(headers)
         method = exchange.method
         if self._cors is not None:
             if method == "OPTIONS":
@@ -98,8 +99,8 @@ class Scoring:
         if self._keys.required and not self._keys.allows(headers.get(b"authorization", b"")):
             self._metrics.refused("key")
             return unauthorised()
-        if too_long is not None:
-            return too_long
+        if wrong_id:
+            return message(431, wrong_id)
         if not self._raw and method != "POST" and method != "GET":
             if method == "OPTIONS":
                 return Answer(200, [(b"content-type", b"text/html; charset=utf-8"), _SUCCEEDED])
@@ -223,27 +224,6 @@ class Scoring:
 
     # -- details
 
-    def _identify(self, exchange: Exchange, headers: dict[bytes, bytes]) -> Answer | None:
-        request_id = headers.get(b"x-request-id") or _new_id()
-        if len(request_id) > ID_LIMIT:
-            return message(431, f"x-request-id must not exceed {ID_LIMIT} characters")
-        exchange.request_id = request_id
-        legacy, client = headers.get(b"x-ms-request-id"), headers.get(b"x-ms-client-request-id")
-        if not legacy and not client:
-            exchange.ids = [(b"x-request-id", request_id), (b"x-ms-request-id", request_id)]
-        else:
-            client = client or legacy or b""
-            legacy = legacy or client
-            exchange.ids = [(b"x-request-id", request_id)]
-            if len(legacy) > ID_LIMIT or len(client) > ID_LIMIT:
-                names = "x-ms-request-id and x-ms-client-request-id"
-                return message(431, f"{names} must not exceed {ID_LIMIT} characters")
-            exchange.ids += [(b"x-ms-request-id", legacy), (b"x-ms-client-request-id", client)]
-        trace = headers.get(b"traceid")
-        if trace is not None:
-            exchange.ids.append((b"traceid", trace))
-        return None
-
     def _log(self, exchange: Exchange, status: int) -> None:
         fields = {
             "method": exchange.method,
@@ -272,8 +252,3 @@ def unauthorised() -> Answer:
 def busy(why: str) -> Answer:
     """503: the client may try again soon."""
     return message(503, f"The service cannot take the request now: {why}.", headers=[(b"retry-after", b"1")])
-
-
-def _new_id() -> bytes:
-    digits = b"%032x" % random.getrandbits(128)
-    return b"-".join((digits[:8], digits[8:12], b"4" + digits[13:16], b"a" + digits[17:20], digits[20:]))

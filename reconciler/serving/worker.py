@@ -22,6 +22,7 @@ from uvicorn.config import Config
 from . import listeners, pickles, standins
 from .app import Application
 from .control import Control
+from .cors import Cors
 from .errors import StartError
 from .invoke import Invocation
 from .keys import Keys
@@ -63,9 +64,10 @@ class Worker:
         limits = settings.limits
         self._keys = Keys(settings.access.keys_file)
         self._metrics = Metrics(settings.metrics_file, settings.metrics_slot)
-        self._scoring = Scoring(settings, self._keys, self._metrics, loop)
+        cors = Cors(settings.access.cors) if settings.access.cors else None
+        self._scoring = Scoring(settings, self._keys, self._metrics, loop, cors)
         self._runner = self._scoring.runner
-        self._app = Application(settings, self._scoring, self._keys, self._metrics)
+        self._app = Application(settings, self._scoring, self._keys, self._metrics, cors)
         self._connections = Connections(self._scoring, limits)
         self._tls = listeners.tls_context(settings.listen)
         self._certificate = self._certificate_time()

@@ -29,9 +29,7 @@ class Load:
     def start(self, keep_alive: int, fresh: int, pause: float = 0.0) -> None:
         """Start clients that keep their connection until told to close it, and ones that never do."""
         kinds = [True] * keep_alive + [False] * fresh
-        self.threads = [
-            threading.Thread(target=self._client, args=(n, keep, pause)) for n, keep in enumerate(kinds)
-        ]
+        self.threads = [threading.Thread(target=self._client, args=(n, keep, pause)) for n, keep in enumerate(kinds)]
         for thread in self.threads:
             thread.start()
 
@@ -77,9 +75,7 @@ def hand_over(serve, tmp_path, listening, load_arguments, *arguments):
 
     def worker(name):
         uds = tmp_path / f"{name}.sock"
-        return serve(
-            ECHO % name, "--hold", f"--fd={fd}", *arguments, port=None, pass_fds=(fd,), uds=uds
-        )
+        return serve(ECHO % name, "--hold", f"--fd={fd}", *arguments, port=None, pass_fds=(fd,), uds=uds)
 
     old = worker("old")
     old.order("accept")

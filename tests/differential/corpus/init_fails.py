@@ -1,0 +1,9 @@
+"""`init` fails."""
+
+
+def init():
+    raise FileNotFoundError("model.pkl")
+
+
+def run(data):
+    return data

@@ -1,0 +1,5 @@
+"""There is no `run`."""
+
+
+def init():
+    pass
