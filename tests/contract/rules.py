@@ -410,7 +410,7 @@ class OwnershipRules(Rules):
         """What was taken out of Git goes; its neighbours stay."""
         bench = target.bench()
         bench.settle([target.desired("one"), target.desired("one-more"), target.desired("two")])
-        bench.settle([target.desired("one-more"), target.desired("two")])
+        bench.reconcile([target.desired("one-more"), target.desired("two")])
         left = bench.observe()[target.desired().id.target].resources
         assert sorted(left) == sorted([target.desired("one-more").id, target.desired("two").id])
 

@@ -175,8 +175,8 @@ class World:
         with self._open() as state:
             return copy.deepcopy(state["records"][key]["mark"])
 
-    def keys(self) -> list[str]:
-        """Every resource there, whoever made it."""
+    def names(self) -> list[str]:
+        """The key of every resource there, whoever made it."""
         with self._open() as state:
             return sorted(state["records"])
 
