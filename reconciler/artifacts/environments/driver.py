@@ -49,6 +49,7 @@ from reconciler.core.values import to_json
 _KIND = "environment"
 _LOOK_AGAIN = 1.0
 _TRASH = ".trash-"
+_REMEMBERED = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class EnvironmentsDriver:
     """Virtual environments below one state directory.
 
     Args:
-        machine: Finds the machine's Pythons and Java; called once, when first needed.
+        machine: Finds the machine's Pythons and Java; called when first needed, and again for each build.
         environ: The daemon's environment variables, of which uv gets the few it needs.
         in_use: Who uses a virtual environment now; it is not deleted or rebuilt underneath them.
     """
@@ -95,6 +96,7 @@ class EnvironmentsDriver:
         self._guard = Lock()
         self._jobs: dict[str, _Job] = {}
         self._unwritten: dict[str, TargetError] = {}
+        self._desired: dict[Environment, Desired] = {}
         self._rendered: dict[str, _Rendered] = {}
         self._events: Queue[str] = Queue(maxsize=1000)
 
@@ -130,6 +132,15 @@ class EnvironmentsDriver:
 
     def render_environment(self, environment: Environment) -> Desired:
         """One declared environment as a resource; see `render`."""
+        known = self._desired.get(environment)
+        if known is None:
+            known = self._render(environment)
+            if len(self._desired) >= _REMEMBERED:
+                self._desired.clear()
+            self._desired[environment] = known
+        return known
+
+    def _render(self, environment: Environment) -> Desired:
         asked = declared(environment)
         machine = self._facts()
         choice = choose(
@@ -311,7 +322,8 @@ class EnvironmentsDriver:
                 if job.stop.is_set():
                     raise Stopped
                 uv = Uv(self._settings, self._environ, self._root / ".uv")
-                builder = Builder(self._state_dir, self._settings, self._facts(), uv)
+                machine = self._machine = self._find_machine()
+                builder = Builder(self._state_dir, self._settings, machine, uv)
                 builder.build(place, job.request, job.stop, rendered.notes)
         except Stopped:
             outcome = "build stopped"

@@ -46,7 +46,7 @@ def find_interpreters(environ: Mapping[str, str], extra: Iterable[Path] = ()) ->
 
     Args:
         environ: PATH, HOME, PYENV_ROOT, UV_PYTHON_INSTALL_DIR, XDG_DATA_HOME are read from it.
-        extra: The operator's own, named `python3.N` or lying in such a folder structure (`…/3.12.1/bin/python`).
+        extra: The operator's own, named `python3.N` or links to something that is.
     """
     found: dict[Path, Interpreter] = {}
     for interpreter in _candidates(environ, extra):

@@ -11,10 +11,11 @@ from reconciler.core.errors import AccessError, TargetError, TerminalError, Thro
 
 _LINES = 12
 _DISK = re.compile(r"No space left on device|os error 28\b|Disk quota exceeded|os error 122\b")
-_ACCESS = re.compile(r"\b(401|403)\b.*(Unauthorized|Forbidden)|\b(Unauthorized|Forbidden)\b", re.I)
+_ACCESS = re.compile(r"\b(401 Unauthorized|403 Forbidden)\b", re.I)
+_OFFLINE = "the network was disabled"
 _NETWORK = re.compile(
-    r"error sending request|failed to fetch|request failed|connection (refused|reset|closed)|dns error|timed? ?out"
-    r"|network (was disabled|is unreachable)|server error \(5|broken pipe|unexpected eof|error decoding response",
+    r"error sending request|failed to fetch|request failed|connection (refused|reset|closed)|dns error|timed out"
+    r"|network is unreachable|server error \(5|broken pipe|unexpected eof|error decoding response",
     re.I,
 )
 _RUNTIME = frozenset(re.split(r"[><=]", line)[0] for line in (*RUNTIME_REQUIREMENTS, *RAW_REQUIREMENTS))
@@ -44,11 +45,13 @@ def failure(code: int, lines: Sequence[str]) -> TargetError:
             f"a package is not the one that was locked:\n{reason}",
             hint="the index serves other bytes than at the first build: find out why before going on",
         )
-    if _NETWORK.search(text):
+    # A package's name in the resolver's reason may look like trouble with the network (async-timeout).
+    unsolvable = "No solution found" in text
+    if _OFFLINE in text or (not unsolvable and _NETWORK.search(text)):
         return UnavailableError(
             f"the package index cannot be reached:\n{reason}", hint="check the network and the index's address"
         )
-    if "No solution found" in text:
+    if unsolvable:
         return TerminalError(f"the requirements cannot be met:\n{reason}", hint=_way_out(reason))
     return TerminalError(f"uv failed:\n{reason}")
 

@@ -71,6 +71,8 @@ class Uv:
         self._settings = settings
         self._folder = folder
         self.environ = _environment(settings, environ)
+        if not {"UV_CACHE_DIR", "XDG_CACHE_HOME", "HOME"} & self.environ.keys():
+            self.environ["UV_CACHE_DIR"] = str(folder / "cache")
         self._config = settings.config_file or _config_file(environ)
         self._masked = _hosts_and_secrets(self.environ)
 

@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
@@ -24,11 +25,14 @@ from reconciler.core.change import Action, Change
 from reconciler.core.deployment import Environment, File
 from reconciler.core.driver import Done, Events, InProgress, Logs
 from reconciler.core.errors import (
+    AccessError,
     BusyError,
     ConflictError,
     ForeignError,
     InvalidError,
+    TargetError,
     TerminalError,
+    ThrottledError,
     UnavailableError,
 )
 from reconciler.core.resources import Health, Mark, Observed
@@ -220,6 +224,47 @@ def test_index_out_of_reach(bench: Bench) -> None:
     texts = [caught.value.message, seen(driver, change).reason]
     texts += [path.read_text() for path in bench.state.rglob("*") if path.is_file()]
     assert not [text for text in texts if "hunter22" in text or "localhost" in text]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (401, AccessError),
+        (403, AccessError),
+        (404, TerminalError),
+        (429, ThrottledError),
+        (500, UnavailableError),
+        (503, UnavailableError),
+    ],
+)
+def test_answers_of_the_index(bench: Bench, status: int, kind: type[TargetError]) -> None:
+    """Each HTTP status of an index has its class: the operator's credentials, a retry, or the user's spelling."""
+
+    class Index(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(status)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Index) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        index = f"http://user:hunter22@127.0.0.1:{server.server_port}/simple"
+        driver = bench.driver(no_index=False, find_links=(), default_index=index)
+        with pytest.raises(TargetError) as caught:
+            bench.settle(driver, bench.change(driver, TINY))
+        server.shutdown()
+    assert type(caught.value) is kind
+    assert "127.0.0.1" not in caught.value.message
+
+
+def test_rendering_is_remembered(bench: Bench) -> None:
+    """Many services with one environment cost one rendering, also where the Python must be overridden."""
+    driver = bench.driver()
+    environment = conda("dependencies: [python=3.6.2, tiny]")
+    assert driver.render_environment(environment) is driver.render_environment(
+        conda("dependencies: [python=3.6.2, tiny]")
+    )
 
 
 def test_interrupted_build(bench: Bench) -> None:

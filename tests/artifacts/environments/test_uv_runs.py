@@ -124,6 +124,7 @@ def test_stop_and_deadline(tmp_path: Path, limits: Limits) -> None:
         (2, "  cause: failed to copy file: No space left on device (os error 28)", UnavailableError),
         (-9, "", UnavailableError),
         (1, "error: No solution found when resolving dependencies\n  cause: Because x", TerminalError),
+        (1, "error: No solution found when resolving\n  cause: Because async-timeout==99 was not found", TerminalError),
         (1, "error: Hash mismatch for `tiny==1.0`", TerminalError),
         (2, "something new", TerminalError),
         (2, "", TerminalError),
