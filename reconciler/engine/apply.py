@@ -125,6 +125,7 @@ class _Schedule:
         self._wake = threading.Event()
         self._lock = threading.Lock()
         self._returned: list[Node] = []
+        self._fatal: BaseException | None = None
         self._running: dict[str, int] = defaultdict(int)
         self._ready: dict[str, deque[Node]] = defaultdict(deque)
         self._timers: list[tuple[float, int, Node]] = []
@@ -146,22 +147,24 @@ class _Schedule:
         over = threading.Event()
         watcher = threading.Thread(target=self._forward, args=(over,), name="apply-cancel", daemon=True)
         watcher.start()
-        with ThreadPoolExecutor(run.workers, thread_name_prefix="apply") as pool:
-            while self._open or any(self._running.values()):
-                self._wake.clear()
-                self._collect()
-                now = clock.monotonic()
-                if deadline is not None and now >= deadline and not run.cancel.requested:
-                    run.timed_out = True
-                    run.cancel.request("out of time")
-                if run.cancel.requested:
-                    self._stop()
-                else:
-                    self._start(pool, now)
-                if self._open or any(self._running.values()):
-                    clock.wait(self._wake, self._pause(now, deadline))
-        over.set()
-        watcher.join()
+        try:
+            with ThreadPoolExecutor(run.workers, thread_name_prefix="apply") as pool:
+                while self._open or any(self._running.values()):
+                    self._wake.clear()
+                    self._collect()
+                    now = clock.monotonic()
+                    if deadline is not None and now >= deadline and not run.cancel.requested:
+                        run.timed_out = True
+                        run.cancel.request("out of time")
+                    if run.cancel.requested:
+                        self._stop()
+                    else:
+                        self._start(pool, now)
+                    if self._open or any(self._running.values()):
+                        clock.wait(self._wake, self._pause(now, deadline))
+        finally:
+            over.set()
+            watcher.join()
 
     def _forward(self, over: threading.Event) -> None:
         """Wakes the scheduler when somebody cancels."""
@@ -171,10 +174,16 @@ class _Schedule:
                 return
 
     def _work(self, node: Node) -> None:
-        node.advance()
-        with self._lock:
-            self._returned.append(node)
-        self._wake.set()
+        try:
+            node.advance()
+        except BaseException as exc:
+            # `advance` raises only what must end the process; the scheduler's thread passes it on.
+            self._fatal = exc
+            raise
+        finally:
+            with self._lock:
+                self._returned.append(node)
+            self._wake.set()
 
     def _start(self, pool: ThreadPoolExecutor, now: float) -> None:
         while self._timers and self._timers[0][0] <= now:
@@ -188,6 +197,8 @@ class _Schedule:
 
     def _collect(self) -> None:
         """Takes back what workers returned: what is over frees or fails its dependents, the rest waits for its time."""
+        if self._fatal is not None:
+            raise self._fatal
         with self._lock:
             returned, self._returned = self._returned, []
         for node in returned:

@@ -13,10 +13,12 @@ from typing import Any
 
 from reconciler.core.change import Action, Change, Step
 from reconciler.core.driver import Driver, Endpoint, InProgress
-from reconciler.core.errors import ReconcilerError, Retry, TargetError, TimedOutError
+from reconciler.core.errors import ReconcilerError, Retry, TargetError, TimedOutError, UnavailableError
+from reconciler.core.outputs import fill_change
+from reconciler.core.record import confirmed
 from reconciler.core.resources import Baseline, Mark, Observation, Observed, Pending, ResourceId
 from reconciler.core.secrets import Secret
-from reconciler.core.values import MISSING, Spec, Unknown, lookup, transform
+from reconciler.core.values import unknowns
 from reconciler.engine.clock import Clock
 from reconciler.engine.judge import Verdict, judge
 from reconciler.engine.lifecycle import FINAL, Signal, State, follow
@@ -161,6 +163,9 @@ class Node:
         if self.state in (State.WAITING, State.BACKING_OFF):
             self.move(Signal.READY if self.state is State.WAITING else Signal.NEXT_CALL)
         filled = self._filled()
+        if not filled.steps:
+            self._finish()
+            return
         self._intend(filled, self.step)
         self.called_at = self.around.clock.monotonic()
         answer = self.around.driver.apply(replace(filled, step=self.step))
@@ -200,20 +205,17 @@ class Node:
     def _filled(self) -> Change:
         """The change with its unknowns filled in, once, just before its first call."""
         if self.filled is None:
-            self.filled = self.change
-            desired = self.change.desired
-            if desired is not None:
-                spec = transform(desired.spec, self._known)
-                self.filled = replace(self.change, desired=replace(desired, spec=spec))
+            self.filled = fill_change(self.change, self.around.outputs)
+            left = unknowns(self.filled.desired.spec) if self.filled.desired else []
+            if left:
+                unknown = left[0]
+                self.filled = None
+                raise TargetError(
+                    f"{unknown.source} was applied but does not report {unknown.pointer}, which {self.id} needs"
+                )
+            if not self.filled.steps:
+                self.index = len(self.change.steps)
         return self.filled
-
-    def _known(self, leaf: Any) -> Any:
-        if not isinstance(leaf, Unknown):
-            return leaf
-        found = lookup(self.around.outputs(ResourceId.parse(leaf.source)), leaf.pointer)
-        if found is MISSING:
-            raise TargetError(f"{leaf.source} was applied but does not report {leaf.pointer}, which {self.id} needs")
-        return found
 
     # The record
 
@@ -229,29 +231,21 @@ class Node:
         if change.action in (Action.DELETE, Action.FORGET):
             self.around.store.forget(self.id)
         else:
-            self.around.store.put(self._confirmed(change))
+            self.around.store.put(confirmed(change, self._answer(change), self.prior))
         self.around.store.drop_holds([self.id])
         self.move(Signal.STEP_DONE)
 
-    def _confirmed(self, change: Change) -> Baseline:
-        observed = self.answered or (change.observed if not change.steps else None)
-        if observed is None:
-            observed = self.around.look(self.id.target, self.around.clock.monotonic()).resources.get(self.id)
-        desired = change.desired
-        mark = change.mark or (observed.mark if observed else None)
-        nothing: Spec = {}
-        spec = desired.spec if desired else (observed.spec if observed else nothing)
-        return Baseline(
-            self.id,
-            service=change.service,
-            sent=spec,
-            answered=observed.spec if observed else spec,
-            outputs=observed.outputs if observed else {},
-            revision=mark.revision if mark else "",
-            protect=mark.protect if mark else False,
-            prune=desired.policy.prune if desired else True,
-            depends_on=desired.depends_on if desired else (),
-        )
+    def _answer(self, change: Change) -> Observed:
+        """The resource as the target reports it after the last call."""
+        if self.answered is not None:
+            return self.answered
+        if not change.steps and change.observed is not None:
+            return change.observed
+        now = self.around.clock.monotonic()
+        found = self.around.look(self.id.target, now).resources.get(self.id)
+        if found is None:
+            raise UnavailableError(f"{self.id} was applied but cannot be read back")
+        return found
 
     def _withdraw(self) -> None:
         """Nothing was written (or what was written is undone): the record is what it was."""

@@ -1,0 +1,82 @@
+"""What the daemon is made of: plain values and small protocols, put together by `reconciler.wiring`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+from reconciler.engine.daemon.board import Board
+from reconciler.engine.daemon.queue import Pace
+from reconciler.engine.reconcile import Reconciler
+
+Watch: TypeAlias = Callable[[threading.Event], Iterable[object]]
+"""Yields something whenever the manifest repo may have changed, until the event is set; what it yields is ignored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """Asking a remote for the commit its ref names.
+
+    Args:
+        peek: The cheap question; raises `ReconcilerError` where it cannot be asked.
+        seconds: Between two questions; each pause is stretched by up to a fifth, so that many daemons spread.
+    """
+
+    peek: Callable[[], str]
+    seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the daemon works.
+
+    Args:
+        full_look_seconds: Between full looks at everything, whatever happened.
+        workers: Targets that are worked on at once; one that takes long no longer counts.
+        grace_seconds: How long running driver calls may take to end when the daemon is asked to stop.
+        silence_seconds: Without a sign of life for so long, a target makes the daemon count as hung.
+        pace: How often one target is looked at.
+    """
+
+    full_look_seconds: float = 60.0
+    workers: int = 4
+    grace_seconds: float = 30.0
+    silence_seconds: float = 300.0
+    pace: Pace = field(default_factory=Pace)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All that settings determine; made anew when they are reloaded.
+
+    Args:
+        reconciler: Its `drivers` must be safe to call from many threads, and give the same driver for the same target.
+        watches: On the manifest repo, for working copies.
+        poll: For remotes.
+        close: Called when nothing uses these parts any more.
+    """
+
+    reconciler: Reconciler
+    watches: Sequence[Watch] = ()
+    poll: Poll | None = None
+    options: Options = field(default_factory=Options)
+    close: Callable[[], None] = lambda: None
+
+
+class Server(Protocol):
+    """What answers `/healthz` and its like; `reconciler.web.server.WebServer` is one."""
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as `host:port`."""
+        ...
+
+    def close(self) -> None:
+        """Stops it."""
+        ...
+
+
+Serve: TypeAlias = Callable[[Board, Options], Server]
+"""Starts a server that reads the board; raises InvalidError where the address cannot be had."""
