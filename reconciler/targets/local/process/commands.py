@@ -13,7 +13,14 @@ from typing import Any
 
 import reconciler
 from reconciler.core.resources import ResourceId
-from reconciler.targets.local.process.layout import CONTROL, IDENTITY, lock_holder, sockets_folder, write_json
+from reconciler.targets.local.process.layout import (
+    CONTROL,
+    IDENTITY,
+    lock_holder,
+    remove_leftovers,
+    sockets_folder,
+    write_json,
+)
 from reconciler.targets.local.process.look import View
 from reconciler.targets.local.process.refusals import Refusal
 from reconciler.targets.local.process.wire import ask
@@ -27,7 +34,6 @@ def create_folder(
     resource: ResourceId,
     installation: str,
     service: str,
-    log: Mapping[str, int],
     *,
     adopt: View | None = None,
 ) -> None:
@@ -38,12 +44,12 @@ def create_folder(
         "service": service,
         "self": str(resource),
         "uid": adopt.uid if adopt and adopt.uid else secrets.token_hex(16),
-        "log": dict(log),
     }
     if adopt:
         write_json(str(adopt.folder / IDENTITY), identity, durable=True)
         return
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    remove_leftovers(str(root), resource.name)
     nascent = root / f".{resource.name}.{identity['uid'][:8]}.new"
     nascent.mkdir(mode=0o700)
     try:

@@ -8,7 +8,7 @@ does counts before the supervisor says `staged`, and what it leaves half-done is
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
@@ -28,7 +28,7 @@ from reconciler.core.resources import Completeness, Desired, Health, Mark, Obser
 from reconciler.core.values import to_json
 from reconciler.targets.local.process import refusals, staging
 from reconciler.targets.local.process.commands import Supervisor, create_folder
-from reconciler.targets.local.process.layout import take_away
+from reconciler.targets.local.process.layout import remove_leftovers, remove_tree, take_away
 from reconciler.targets.local.process.look import View, look, observed, url
 from reconciler.targets.local.process.render import IN_PLACE, KIND, render, version_of
 from reconciler.targets.local.process.spawn import sweep
@@ -75,7 +75,6 @@ class ProcessDriver:
         installation: Id of this installation; what it did not make is not its own.
         state_dir: Where this target's services live; made if missing.
         parts: Where source, models, interpreters and secrets come from.
-        log: `maxBytes` and `backups` of each service's log.
     """
 
     def __init__(
@@ -84,14 +83,11 @@ class ProcessDriver:
         installation: str,
         state_dir: Path,
         parts: Parts,
-        *,
-        log: Mapping[str, int] | None = None,
     ) -> None:
         self._target = target
         self._installation = installation
         self._root = state_dir.absolute()
         self._parts = parts
-        self._log = dict(log or {})
         self._jobs: dict[str, Job] = {}
         self._seen: dict[str, tuple[View, Staged | None, Observed]] = {}
         self._watches: list[Watch] = []
@@ -202,8 +198,6 @@ class ProcessDriver:
             return None
         ours = Observed(change.id, {}, view.mark).owned_by(self._installation)
         if not ours and change.action is not Action.ADOPT:
-            if change.action is Action.DELETE and view.identity is None and change.observed is None:
-                return view
             raise ForeignError(
                 f"{view.folder} exists and is not ours",
                 hint="move it away, or take it over with `policy: {adopt: true}`",
@@ -212,7 +206,7 @@ class ProcessDriver:
         if expected and expected != view.version and not _done(change, view):
             raise ConflictError(f"{change.id} changed since it was observed: {expected} is now {view.version}")
         if not ours:
-            create_folder(self._root, change.id, self._installation, change.service, self._log, adopt=view)
+            create_folder(self._root, change.id, self._installation, change.service, adopt=view)
             return look(view.folder)
         return view
 
@@ -226,7 +220,7 @@ class ProcessDriver:
                 going = staged is not None and staged["specDigest"] == digest and staged["health"] != "Degraded"
                 if not going or promote:
                     if view is None or view.identity is None:
-                        create_folder(self._root, change.id, self._installation, change.service, self._log)
+                        create_folder(self._root, change.id, self._installation, change.service)
                     job = Job(digest, lambda: self._prepare(change.id, desired, digest, promote))
                     self._jobs[name] = job
                     job.start()
@@ -257,16 +251,26 @@ class ProcessDriver:
             job = self._jobs.get(resource.name)
             if job is not None and job.cancelled:
                 return
-            supervisor.do("stage", version=launch, promote=promote.to_json() if promote else None)
+            try:
+                supervisor.do("stage", version=launch, promote=promote.to_json() if promote else None)
+            except refusals.Refusal:
+                remove_tree(str(launch["folder"]))
+                raise
 
     def _promote(self, change: Change, view: View | None) -> Done | InProgress:
         _, digest = _wanted(change)
         mark = _mark(change)
         if view is None or view.pid is None:
             raise ConflictError(f"{change.id}: nothing is staged any more, its supervisor is gone")
-        if not _done(change, view):
+
+        def waits(now: View) -> bool:
+            return now.staged is not None and now.staged["specDigest"] == digest
+
+        if waits(view) or not _done(change, view):
             Supervisor(view.folder).do("promote", specDigest=digest, mark=mark.to_json())
-        return self._when(change, lambda now: _done(change, now) and not now.state.get("busy"), _PATIENCE)
+        return self._when(
+            change, lambda now: _done(change, now) and not waits(now) and not now.state["busy"], _PATIENCE
+        )
 
     def _discard(self, change: Change, view: View | None) -> Done | InProgress:
         with self._lock:
@@ -287,12 +291,10 @@ class ProcessDriver:
         mark = _mark(change)
         serving = view.serving if view else None
         if view is None or serving is None or serving["id"] != version_of(desired.spec):
-            if view is not None and _done(change, view):
-                return Done(self._observe(change.id))
             return self._stage(change, view, mark)
         spec: dict[str, Any] = to_json(desired.spec)
         keys = None
-        if view.keys_changed or spec["auth"] != view.record["spec"]["auth"]:
+        if view.keys_changed or spec["auth"] != view.record["spec"].get("auth"):
             keys = staging.key_digests(self._parts, desired.spec)
         Supervisor(view.folder).do(
             "amend", mark=mark.to_json(), spec=spec, keys=keys, specDigest=digest, id=version_of(desired.spec)
@@ -305,6 +307,8 @@ class ProcessDriver:
             if job is not None and job.is_alive():
                 job.cancelled = True
         if view is None:
+            if self._root.exists():
+                remove_leftovers(str(self._root), change.id.name)
             return Done(None)
         if view.pid is None:
             self._take_away(view)
@@ -317,6 +321,7 @@ class ProcessDriver:
         """Removes what a dead supervisor left, processes first."""
         sweep(view.uid)
         take_away(str(view.folder))
+        remove_leftovers(str(self._root), view.folder.name)
 
     def _when(self, change: Change, settled: Callable[[View], bool], patience: float) -> Done | InProgress:
         """Done as soon as the condition holds or the folder is gone, InProgress if that takes longer."""
@@ -354,7 +359,7 @@ class ProcessDriver:
             return Address("http://localhost", uds=str(group["workers"][0]["uds"]))
         if view.serving is None:
             return None
-        return Address(url(str(view.record.get("host", "")), view.state.get("port")))
+        return Address(url(view))
 
     def logs(self, resource: ResourceId, *, lines: int, follow: bool, stop: threading.Event) -> Iterator[str]:
         """The last lines of all workers of a service and of its supervisor."""

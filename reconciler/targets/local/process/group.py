@@ -1,6 +1,8 @@
 """All workers of one version: starting, keeping alive, draining, ending."""
 
 # No pathlib: it would cost each supervisor a megabyte.
+# No pathlib: it would cost each supervisor a megabyte.
+# No pathlib: it would cost each supervisor a megabyte.
 # ruff: noqa: PTH108
 
 from __future__ import annotations
@@ -8,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 
 from reconciler.targets.local.process.journal import Journal
 from reconciler.targets.local.process.listener import Listener
@@ -64,9 +65,9 @@ class Group:
         self._sockets = sockets
         self._changed = changed
         self._timers: dict[int, Timer] = {}
-        self._since: dict[int, float] = {}
-        self._starting = False
+        self._calm: Timer | None = None
         self.folder = str(launch["folder"])
+        self.keys_stamp: list[int] | None = None
         self.keys_file = f"{self.folder}/keys.json" if launch["keys"] is not None else ""
 
     def start(self) -> None:
@@ -91,7 +92,6 @@ class Group:
             self._lost(slot, f"a process could not be started: {error.strerror}", "")
             return
         self.slots[slot] = worker
-        self._since[slot] = time.monotonic()
         self._timers[slot] = self._loop.later(float(self.launch["readySeconds"]), lambda: self._too_late(worker))
 
     def _too_late(self, worker: Worker) -> None:
@@ -111,8 +111,13 @@ class Group:
         elif worker.state == EXITED:
             self._exited(worker)
             return
-        if worker.state == ACCEPTING and self.all_in(ACCEPTING):
-            self.trouble = "" if self.strikes < STRIKES else self.trouble
+        if self.strikes and self.all_in(ACCEPTING):
+            self._calm = self._loop.later(CALM, self._calmed)
+        self._changed(self)
+
+    def _calmed(self) -> None:
+        self.strikes = 0
+        self.trouble = ""
         self._changed(self)
 
     def _exited(self, worker: Worker) -> None:
@@ -142,8 +147,9 @@ class Group:
             self._changed(self)
             return
         # The first exit after a calm time is an accident, answered at once; more of them are a crash loop.
-        calm = time.monotonic() - self._since.get(slot, 0.0) > CALM
-        self.strikes = 1 if calm else self.strikes + 1
+        if self._calm:
+            self._calm.cancel()
+        self.strikes += 1
         self.restarts += 1
         wait = 0.0 if self.strikes == 1 else min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** (self.strikes - 1))
         self._timers[slot] = self._loop.later(wait, lambda: self._start(slot))
@@ -182,7 +188,7 @@ class Group:
         if self.ending and drain_seconds:
             return
         self.ending = True
-        for timer in self._timers.values():
+        for timer in (*self._timers.values(), *([self._calm] if self._calm else ())):
             timer.cancel()
         self._timers.clear()
         for worker in self.workers():
@@ -198,7 +204,7 @@ class Group:
         if self.failure:
             return "Degraded", self.failure
         if self.serving:
-            if self.strikes >= STRIKES and not (self.all_in(ACCEPTING) and self._calm()):
+            if self.strikes >= STRIKES:
                 return "Degraded", f"crash loop: ended {self.strikes} times in a row; {self.trouble}"
             if self.all_in(ACCEPTING):
                 return "Healthy", ""
@@ -207,9 +213,6 @@ class Group:
         if all(worker is not None and worker.state in (READY, ACCEPTING) for worker in self.slots):
             return "Healthy", ""
         return "Progressing", "starting"
-
-    def _calm(self) -> bool:
-        return all(time.monotonic() - since > CALM for since in self._since.values())
 
     def report(self) -> dict[str, Any]:
         """For the state file; without the environment, which may hold secrets."""

@@ -1,6 +1,8 @@
 """What a service says and what happens to it: its log, rotated by size, and the last events."""
 
 # No pathlib: it would cost each supervisor a megabyte.
+# No pathlib: it would cost each supervisor a megabyte.
+# No pathlib: it would cost each supervisor a megabyte.
 # ruff: noqa: PTH105
 
 from __future__ import annotations
@@ -26,8 +28,6 @@ class Journal:
 
     Args:
         folder: The service's.
-        max_bytes: Size at which the log is rotated.
-        backups: Rotated files kept beside it, the newest with suffix `.1`.
         events: What an earlier supervisor left, as `{"at": unix seconds, "text": …}`.
         changed: Called after each event with its text.
     """
@@ -35,14 +35,12 @@ class Journal:
     def __init__(
         self,
         folder: str,
-        max_bytes: int,
-        backups: int,
         events: list[dict[str, Any]],
         changed: Callable[[str], None],
     ) -> None:
         self._path = f"{folder}/{LOG}"
-        self._max_bytes = max_bytes
-        self._backups = backups
+        self._max_bytes = 10_000_000
+        self._backups = 4
         self._changed = changed
         self._full = False
         self.events = events[-EVENTS_KEPT:]
@@ -52,11 +50,16 @@ class Journal:
         self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._size = os.fstat(self._fd).st_size
 
+    def limit(self, max_bytes: int, backups: int) -> None:
+        """Sets the size at which the log is rotated, and how many rotated files stay (the newest is `.1`)."""
+        self._max_bytes = max_bytes
+        self._backups = backups
+
     def write(self, data: bytes) -> None:
         """Appends whole lines. A full disk loses lines, never the service; it is said once."""
-        if self._size and self._size + len(data) > self._max_bytes:
-            self._rotate()
         try:
+            if self._size and self._size + len(data) > self._max_bytes:
+                self._rotate()
             os.write(self._fd, data)
             self._full = False
         except OSError as error:
@@ -66,6 +69,10 @@ class Journal:
         self._size += len(data)
 
     def _rotate(self) -> None:
+        if not self._backups:
+            os.ftruncate(self._fd, 0)
+            self._size = 0
+            return
         for number in range(self._backups, 0, -1):
             older = f"{self._path}.{number - 1}" if number > 1 else self._path
             try:

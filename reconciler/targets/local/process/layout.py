@@ -10,13 +10,14 @@
 """
 
 # No pathlib: it would cost each supervisor a megabyte.
-# ruff: noqa: PTH102, PTH104, PTH105, PTH106, PTH108, PTH123
+# No pathlib: it would cost each supervisor a megabyte.
+# No pathlib: it would cost each supervisor a megabyte.
+# ruff: noqa: PTH102, PTH104, PTH105, PTH106, PTH108, PTH116, PTH123, PTH208
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import stat
@@ -87,6 +88,8 @@ def sockets_folder(folder: str) -> str:
     """
     if len(os.fsencode(folder)) <= _LONGEST_FOLDER:
         return folder
+    import hashlib  # costs each supervisor a megabyte, and few paths are that long
+
     base = f"/tmp/reconciler-{os.getuid()}"  # noqa: S108 - created 0700 and checked below
     short = f"{base}/{hashlib.sha256(os.fsencode(folder)).hexdigest()[:20]}"
     for path in (base, short):
@@ -158,6 +161,24 @@ def remove_tree(path: str) -> None:
             _unlink(entry.path)
     with contextlib.suppress(FileNotFoundError):
         os.rmdir(path)
+
+
+def stamp(path: str) -> list[int] | None:
+    """What tells a file from one that was written since: inode, time and size; None if there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return [status.st_ino, status.st_mtime_ns, status.st_size]
+
+
+def remove_leftovers(root: str, name: str) -> None:
+    """Removes folders of a service that were being made or taken away when their maker was killed."""
+    prefix = f".{name}."
+    for entry in os.listdir(root):
+        rest = entry[len(prefix) :].split(".")
+        if entry.startswith(prefix) and len(rest) == 2 and rest[1] in ("new", "gone"):
+            remove_tree(f"{root}/{entry}")
 
 
 def take_away(folder: str) -> None:

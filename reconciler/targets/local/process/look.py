@@ -6,7 +6,6 @@ whether it lives. So looking at a thousand services wakes none of them.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from typing import Any, cast
 
 from reconciler.core.resources import Health, Mark, Observed, ResourceId, Staged
 from reconciler.core.values import Spec, from_json
-from reconciler.targets.local.process.layout import IDENTITY, STATE, lock_holder
+from reconciler.targets.local.process.layout import IDENTITY, STATE, lock_holder, stamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +101,8 @@ def look(folder: Path) -> View | None:
 
 
 def _keys_changed(state: Mapping[str, Any]) -> bool:
-    file, digest = state.get("keysFile"), state.get("keysDigest")
-    if not file or not digest:
-        return False
-    try:
-        return hashlib.sha256(Path(file).read_bytes()).hexdigest() != digest
-    except OSError:
-        return True
+    file = str(state.get("keysFile") or "")
+    return bool(file) and stamp(file) != state.get("keysStamp")
 
 
 def observed(view: View, resource: ResourceId, job: Staged | None) -> Observed:
@@ -168,7 +162,7 @@ def _outputs(view: View) -> dict[str, Any]:
         return {}
     port, host = view.state.get("port"), str(view.record.get("host", ""))
     return {
-        "url": url(host, port),
+        "url": url(view),
         "host": host,
         "port": port,
         "pid": view.pid,
@@ -176,10 +170,12 @@ def _outputs(view: View) -> dict[str, Any]:
     }
 
 
-def url(host: str, port: Any) -> str:
+def url(view: View) -> str:
     """Where a client on this machine connects to."""
+    host, port = str(view.record.get("host", "")), view.state.get("port")
+    scheme = "https" if view.record["spec"].get("tls") else "http"
     reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
-    return f"http://{reachable}:{port}"
+    return f"{scheme}://{reachable}:{port}"
 
 
 def _time(at: float) -> str:

@@ -92,14 +92,14 @@ class Loop:
             for key, _ in self._selector.select(self._until_next()):
                 # A callback before may have closed this descriptor, and another may have its number by now.
                 if self._selector.get_map().get(key.fileobj) is key:
-                    key.data()
+                    _guarded(key.data)
                 if not self._running:
                     return
             now = time.monotonic()
             while self._running and self._timers and self._timers[0].at <= now:
                 callback = heapq.heappop(self._timers).callback
                 if callback is not None:
-                    callback()
+                    _guarded(callback)
 
     def _until_next(self) -> float | None:
         while self._timers and self._timers[0].callback is None:
@@ -125,6 +125,17 @@ class Loop:
                 os.killpg(pid, signal.SIGKILL)
             _, status = os.waitpid(pid, 0)
             self._children.pop(pid)(status)
+
+
+def _guarded(callback: Callable[[], None]) -> None:
+    """A fault in one callback must not take the service down; it is told on standard error, which is the log."""
+    try:
+        callback()
+    except Exception:  # noqa: BLE001 - see above
+        import traceback
+
+        traceback.print_exc()
+        time.sleep(0.1)  # should it come back at once, it shall not burn a processor
 
 
 def _nothing(number: int, frame: object) -> None:

@@ -46,7 +46,8 @@ def spec_of(deployment: Deployment) -> Spec:
     """The normal form. Optional fields that are not set are left out; `port` null means chosen by the supervisor."""
     settings, entry = deployment.settings, deployment.entry
     limits: dict[str, Value] = {"cpuCores": settings.cpu_cores, "memoryGb": settings.memory_gb}
-    limits["openFiles"] = settings.block.get("openFiles")
+    block = settings.block
+    limits["openFiles"] = block.get("openFiles")
     spec: dict[str, Value] = {
         "models": [_model(model) for model in deployment.models],
         "environment": {"name": deployment.environment.id.name, "identity": deployment.environment.identity},
@@ -68,6 +69,11 @@ def spec_of(deployment: Deployment) -> Spec:
         "auth": _auth(deployment),
         "environmentVariables": dict(sorted(settings.environment_variables.items())),
     }
+    if block.get("tlsCertFile"):
+        spec["tls"] = {"certFile": block["tlsCertFile"], "keyFile": block.get("tlsKeyFile")}
+    log = _set({"maxMb": block.get("logMaxMb"), "files": block.get("logFiles")})
+    if log:
+        spec["log"] = log
     if entry.single_file:
         spec["entry"] = {"script": entry.path, "source": entry.object_id, "singleFile": True}
     return spec

@@ -5,6 +5,8 @@ version before serves on; after that it drains. So whatever ends this process le
 """
 
 # No pathlib: it would cost each supervisor a megabyte.
+# No pathlib: it would cost each supervisor a megabyte.
+# No pathlib: it would cost each supervisor a megabyte.
 # ruff: noqa: PTH208
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import os
 
 from reconciler.targets.local.process.group import Group
 from reconciler.targets.local.process.journal import Journal
-from reconciler.targets.local.process.layout import STATE, VERSIONS, remove_tree, take_away, write_json
+from reconciler.targets.local.process.layout import STATE, VERSIONS, remove_tree, stamp, take_away, write_json
 from reconciler.targets.local.process.listener import Listener, PortError
 from reconciler.targets.local.process.loop import Loop
 from reconciler.targets.local.process.worker import ACCEPTING
@@ -48,7 +50,6 @@ class Service:
         folder: str,
         identity: dict[str, Any],
         state: dict[str, Any],
-        log: dict[str, int],
         announce: Callable[[str], None],
     ) -> None:
         self.folder = folder
@@ -68,7 +69,7 @@ class Service:
         self._removing = False
         self._ended = ""
         self._written = ""
-        self.journal = Journal(folder, log["maxBytes"], log["backups"], list(state.get("events", [])), announce)
+        self.journal = Journal(folder, list(state.get("events", [])), announce)
 
     # -- commands ---------------------------------------------------------------------------------------------------
 
@@ -78,6 +79,7 @@ class Service:
         staged = self._staged
         if staged and staged.launch["specDigest"] == launch["specDigest"] and not staged.failure:
             staged.launch["promote"] = promote
+            remove_tree(str(launch["folder"]))
             self._staged_changed()
             return
         if self._promoting:
@@ -98,6 +100,7 @@ class Service:
         self._write_keys(group, launch["keys"])
         self._staged = group
         self.port = listener.port
+        self.journal.limit(int(launch["log"]["maxBytes"]), int(launch["log"]["backups"]))
         self.clear()
         group.start()
         self.save()
@@ -182,6 +185,7 @@ class Service:
             self._staged = self._serving = None
             if self._listener:
                 self._listener.close()
+            self.save()
         self._finish()
 
     # -- what follows -----------------------------------------------------------------------------------------------
@@ -211,6 +215,7 @@ class Service:
     def _write_keys(self, group: Group, keys: list[dict[str, str]] | None) -> None:
         if keys is not None:
             write_json(group.keys_file, {"keys": keys})
+            group.keys_stamp = stamp(group.keys_file)
 
     def _drop_staged(self) -> None:
         staged, self._staged = self._staged, None
@@ -244,6 +249,9 @@ class Service:
             staged.failure = f"ended while it was promoted: {staged.trouble}"
             staged.end(float(staged.launch["drainSeconds"]))
             self._promoting = None
+            if self._serving is None:
+                staged.listener.close()
+                self._listener = None
         elif staged.all_in(ACCEPTING):
             self._promoted(staged, self._promoting)
 
@@ -260,13 +268,13 @@ class Service:
         }
         self.generation += 1
         self.port = group.listener.port
+        self.journal.event(f"version {group.id[:8]} promoted")
         self.save(durable=True)
         if before:
             before.end(float(before.launch["drainSeconds"]))
             if before.listener is not group.listener:
                 before.listener.close()
             self._ending.append(before)
-        self.journal.event(f"version {group.id[:8]} promoted")
 
     def _collect(self) -> None:
         """Forgets groups that have ended, with their files."""
@@ -300,6 +308,11 @@ class Service:
                 remove_tree(sockets)
         self._loop.stop()
 
+    @property
+    def _hands_over(self) -> bool:
+        """Whether a version that was replaced may still take new connections."""
+        return any(worker.state == ACCEPTING for group in self._ending for worker in group.workers())
+
     # -- state ------------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
@@ -319,9 +332,10 @@ class Service:
             "health": health,
             "reason": reason,
             "ended": self._ended,
-            "busy": bool(self._stopping or self._promoting),
+            "busy": bool(self._stopping or self._promoting or self._hands_over),
             "serving": self._serving.report() if self._serving else None,
             "keysFile": self._serving.keys_file if self._serving else "",
+            "keysStamp": self._serving.keys_stamp if self._serving else None,
             "staged": self._staged.report() if self._staged else None,
             "draining": [worker.pid for group in self._ending for worker in group.workers()],
             "events": self.journal.events,

@@ -19,6 +19,9 @@ from reconciler.core.values import Spec, to_json
 from reconciler.targets.local.process.layout import BELONGS_TO, VERSIONS, remove_tree
 from reconciler.targets.local.process.render import version_of, whole_cores
 
+LOG_MAX_MB = 10.0
+LOG_FILES = 5
+
 _SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
@@ -67,7 +70,7 @@ def prepare(parts: Parts, folder: Path, uid: str, service: str, spec: Spec, spec
     except BaseException:
         remove_tree(str(place))
         raise
-    limits = _section(spec, "limits")
+    limits, log = _section(spec, "limits"), _section(spec, "log")
     return {
         "id": version,
         "folder": str(place),
@@ -78,6 +81,10 @@ def prepare(parts: Parts, folder: Path, uid: str, service: str, spec: Spec, spec
             "files": limits.get("openFiles"),
             "memoryBytes": int(float(limits["memoryGb"]) * 1e9) if limits.get("memoryGb") else None,
             "cpus": processors(limits.get("cpuCores"), service),
+        },
+        "log": {
+            "maxBytes": int(float(log.get("maxMb") or LOG_MAX_MB) * 1e6),
+            "backups": int(log.get("files") or LOG_FILES) - 1,
         },
         "replicas": int(cast("int", spec["workers"])),
         "readySeconds": spec["readyTimeoutSeconds"],
@@ -140,6 +147,9 @@ def _arguments(spec: Spec, service: str, version: str, code: Path) -> list[str]:
     arguments += ["--graceful-seconds", f"{float(cast('float', spec['drainSeconds'])):g}"]
     if "maxBodyMb" in scoring:
         arguments += ["--max-body-bytes", str(int(float(scoring["maxBodyMb"]) * 1e6))]
+    tls = _section(spec, "tls")
+    if tls:
+        arguments += ["--tls-cert", str(tls["certFile"]), "--tls-key", str(tls["keyFile"])]
     origins = cast("Sequence[str]", spec.get("corsOrigins") or ())
     if origins:
         arguments += ["--cors", ",".join(origins)]

@@ -20,8 +20,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Ten megabytes six times is enough to look back, and little enough for a disk with a thousand services.
-LOG_DEFAULTS = {"maxBytes": 10 * 1024 * 1024, "backups": 5}
 _DRAIN_AT_SHUTDOWN = 10.0
 
 
@@ -69,7 +67,7 @@ def _set_up(folder: str) -> Loop:
     left = sweep(str(identity["uid"]))
     loop = Loop()
     control = Control(loop, identity["sockets"])
-    service = Service(loop, folder, identity, state, {**LOG_DEFAULTS, **identity.get("log", {})}, control.announce)
+    service = Service(loop, folder, identity, state, control.announce)
     for pid in left:
         service.journal.event(f"process {pid} of an earlier run was left over and killed")
     service.clear()

@@ -1,6 +1,8 @@
 """One runtime process as its supervisor sees it: its control socket, its output, its end."""
 
 # No pathlib: it would cost each supervisor a megabyte.
+# No pathlib: it would cost each supervisor a megabyte.
+# No pathlib: it would cost each supervisor a megabyte.
 # ruff: noqa: PTH108
 
 from __future__ import annotations
