@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
@@ -109,6 +110,7 @@ def choose(
     )
 
 
+@lru_cache(maxsize=4096)
 def admits(specifiers: SpecifierSet, minor: tuple[int, int]) -> bool:
     """Whether some patch release of a minor version is allowed."""
     return any(_contains(specifiers, (*minor, patch)) for patch in _PATCHES)

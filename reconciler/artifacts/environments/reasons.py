@@ -49,7 +49,8 @@ def failure(code: int, lines: Sequence[str]) -> TargetError:
     unsolvable = "No solution found" in text
     if _OFFLINE in text or (not unsolvable and _NETWORK.search(text)):
         return UnavailableError(
-            f"the package index cannot be reached:\n{reason}", hint="check the network and the index's address"
+            f"the package index cannot be reached:\n{reason}",
+            hint="check the network, the index's address and, behind a proxy of your own, SSL_CERT_FILE",
         )
     if unsolvable:
         return TerminalError(f"the requirements cannot be met:\n{reason}", hint=_way_out(reason))

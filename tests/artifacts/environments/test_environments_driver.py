@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
 
+import psutil
 import pytest
 
 from reconciler.artifacts.environments import environment_path, environment_python
@@ -265,6 +267,25 @@ def test_rendering_is_remembered(bench: Bench) -> None:
     assert driver.render_environment(environment) is driver.render_environment(
         conda("dependencies: [python=3.6.2, tiny]")
     )
+
+
+def test_hanging_index(bench: Bench) -> None:
+    """While an index hangs, no argument list tells its password, and closing the driver ends uv at once."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        index = f"http://user:hunter22@127.0.0.1:{server.getsockname()[1]}/simple"
+        driver = bench.driver(no_index=False, find_links=(), default_index=index)
+        change = bench.change(driver, TINY)
+        driver.apply(change)
+        server.settimeout(30)
+        connection, _ = server.accept()
+        children = psutil.Process().children()
+        commands = [" ".join(child.cmdline()) for child in children]
+        assert [command for command in commands if "pip compile" in command]
+        assert not [command for command in commands if "hunter22" in command]
+        driver.close()
+        assert not [child for child in children if child.is_running() and "compile" in child.cmdline()]
+        connection.close()
+    assert "interrupted" in seen(driver, change).reason
 
 
 def test_interrupted_build(bench: Bench) -> None:
