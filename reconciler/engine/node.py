@@ -61,6 +61,7 @@ class Node:
     index: int = 0
     tries: int = 0
     started: float | None = None
+    ended: float | None = None
     deadline: float = 0.0
     called_at: float = 0.0
     awaiting: bool = False
@@ -91,7 +92,6 @@ class Node:
 
     def result(self) -> Result:
         """How it ended."""
-        seconds = self.around.clock.monotonic() - self.started if self.started is not None else 0.0
         digest = self.change.mark.spec_digest if self.change.mark else ""
         return Result(
             self.id,
@@ -102,7 +102,7 @@ class Node:
             self.code,
             self.hint,
             tuple(self.done_steps),
-            round(seconds, 3),
+            round(self.seconds, 3),
             digest,
         )
 
@@ -111,8 +111,19 @@ class Node:
     def move(self, signal: Signal, text: str = "") -> None:
         """Follows a signal and tells those who watch."""
         self.state = follow(self.state, signal)
-        seconds = self.around.clock.monotonic() - self.started if self.started is not None else 0.0
-        self.around.progress(ProgressEvent(self.id, self.change.action, self.step, self.state, text, seconds))
+        self._tell(text)
+
+    def _tell(self, text: str) -> None:
+        if self.final:
+            self.ended = self.around.clock.monotonic()
+        self.around.progress(ProgressEvent(self.id, self.change.action, self.step, self.state, text, self.seconds))
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been at it, or was."""
+        if self.started is None:
+            return 0.0
+        return (self.ended if self.ended is not None else self.around.clock.monotonic()) - self.started
 
     def advance(self) -> None:
         """Does what is due: a call, a look, a test. Never raises; what goes wrong becomes the node's end."""
@@ -302,9 +313,7 @@ class Node:
         self.reason, self.code, self.hint = reason, code, hint
         if not self.final:
             self.state = State.FAILED
-            seconds = self.around.clock.monotonic() - self.started if self.started is not None else 0.0
-            event = ProgressEvent(self.id, self.change.action, self.step, self.state, reason, seconds)
-            self.around.progress(event)
+            self._tell(reason)
 
     def _failed_step(self, reason: str, code: str, hint: str = "") -> None:
         """The new version is no good: with staging the old one never stopped, without it we go back."""

@@ -7,38 +7,33 @@ command call these two.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
-
-import structlog
 
 from reconciler.core.change import Action, Change, Plan, Refusal
 from reconciler.core.contents import Tree
 from reconciler.core.deployment import Target
 from reconciler.core.driver import Driver
-from reconciler.core.errors import StaleError, TargetError
 from reconciler.core.plan import plan
 from reconciler.core.problems import Problem
 from reconciler.core.report import Report, report_of
-from reconciler.core.resources import Baseline, Completeness, Health, Observation, Observed, ResourceId
+from reconciler.core.resources import Baseline, Observation, ResourceId
 from reconciler.core.safety import standing
 from reconciler.core.secrets import Secret
 from reconciler.core.situation import Hold, Memo, Rails, Situation
-from reconciler.core.values import digest
 from reconciler.engine.apply import Apply
 from reconciler.engine.clock import Cancel, Clock
 from reconciler.engine.desired import DesiredState
 from reconciler.engine.lifecycle import State
+from reconciler.engine.observing import Observer
+from reconciler.engine.outcome import ApplyOptions, Look, Outcome
 from reconciler.engine.portion import portion
-from reconciler.engine.progress import Progress, ProgressEvent, Result
-from reconciler.engine.store import Attempt, Store
+from reconciler.engine.progress import Progress, Result
+from reconciler.engine.record import SERVICES, after_run, notice_drift, record_run
+from reconciler.engine.settle import until_healthy
+from reconciler.engine.store import Store
 
-log = structlog.get_logger(__name__)
-
-SERVICES = "services/"
 MAX_ROUNDS = 4
-HEALTH_POLL_SECONDS = 0.25
 
 
 class States(Protocol):
@@ -47,78 +42,6 @@ class States(Protocol):
     def of(self, tree: Tree) -> DesiredState:
         """The desired state of a tree; problems are in it, none is raised."""
         ...
-
-
-@dataclass(frozen=True)
-class Look:
-    """What is wanted, what is there, and the plan that follows: hops 2 to 6."""
-
-    tree: Tree
-    scope: frozenset[str] | None
-    state: DesiredState
-    situation: Situation
-    plan: Plan
-    report: Report
-
-
-@dataclass(frozen=True, slots=True)
-class ApplyOptions:
-    """How a plan is carried out.
-
-    Args:
-        partial: Go on although some manifests have errors.
-        allowed: Codes of rails that this call lifts.
-        timeout: Seconds for everything, health included; None waits as long as the targets' own deadlines allow.
-        wait: Wait until what changed is healthy.
-        ignore_holds: Try again what failed before at once.
-        by: Who asked, for the record.
-        targets: Carry out only changes of these targets, and only those that wait for no other target; None for all.
-    """
-
-    partial: bool = False
-    allowed: frozenset[str] = frozenset()
-    timeout: float | None = None
-    wait: bool = True
-    ignore_holds: bool = False
-    by: str = ""
-    targets: frozenset[str] | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a run ended: hop 8.
-
-    Args:
-        refusals: Rails that stopped all or part of it.
-        unhealthy: Services that changed and did not become healthy, with the reason.
-        cancelled: Why it stopped early; empty if it did not.
-        awaited: Targets outside of this run whose changes must come first.
-    """
-
-    plan: Plan
-    report: Report
-    results: tuple[Result, ...] = ()
-    refusals: tuple[Refusal, ...] = ()
-    unhealthy: Mapping[str, str] = field(default_factory=dict[str, str])
-    cancelled: str = ""
-    timed_out: bool = False
-    awaited: frozenset[str] = frozenset()
-
-    @property
-    def failed(self) -> tuple[Result, ...]:
-        """Changes that failed or were skipped because another failed."""
-        return tuple(r for r in self.results if r.state in (State.FAILED, State.SKIPPED))
-
-    @property
-    def word(self) -> str:
-        """For history: `applied`, `partly`, `failed`, `refused`, `interrupted`."""
-        if self.cancelled:
-            return "interrupted"
-        if self.failed:
-            return "partly" if any(r.state is State.DONE for r in self.results) else "failed"
-        if self.refusals and not self.results:
-            return "refused"
-        return "applied"
 
 
 @dataclass
@@ -144,7 +67,7 @@ class Reconciler:
     workers: int = 8
     backoff: Callable[[int], float] = lambda attempts: min(10.0 * 2.0 ** (attempts - 1), 900.0)
     _memo: Memo = field(default_factory=Memo, init=False)
-    _seen: dict[ResourceId, Observed] = field(default_factory=dict[ResourceId, Observed], init=False)
+    _observer: Observer = field(default_factory=Observer, init=False)
 
     # Hops 2 to 6
 
@@ -163,7 +86,7 @@ class Reconciler:
         state = self.states.of(tree)
         drivers = self._in_scope(state, scope)
         baselines = self.store.baselines()
-        observations = self._observe(drivers, state, baselines)
+        observations = self._observer.all(drivers, (*(d.id for d in state.desired), *baselines))
         situation = self._situation(state, drivers, baselines, observations, scope, holds)
         made = plan(situation, self._memo)
         return Look(tree, scope, state, situation, made, self._report(made, observations, baselines))
@@ -174,32 +97,6 @@ class Reconciler:
         wanted = {**recorded, **state.targets}
         drivers, _ = self.drivers({n: t for n, t in wanted.items() if scope is None or n in scope})
         return {**{d.target: d for d in self.registries}, **drivers}
-
-    def _observe(
-        self, drivers: Mapping[str, Driver], state: DesiredState, baselines: Mapping[ResourceId, Baseline]
-    ) -> dict[str, Observation]:
-        known: dict[str, list[ResourceId]] = {name: [] for name in drivers}
-        for id_ in dict.fromkeys((*(d.id for d in state.desired), *baselines)):
-            if id_.target in known:
-                known[id_.target].append(id_)
-        if len(drivers) == 1:
-            return {name: self._observe_one(driver, known[name]) for name, driver in drivers.items()}
-        with ThreadPoolExecutor(min(len(drivers), 16) or 1, thread_name_prefix="observe") as pool:
-            futures = {n: pool.submit(self._observe_one, driver, known[n]) for n, driver in drivers.items()}
-            return {name: future.result() for name, future in futures.items()}
-
-    def _observe_one(self, driver: Driver, known: Sequence[ResourceId]) -> Observation:
-        try:
-            observation = driver.observe(known)
-        except TargetError as exc:
-            return Observation(driver.target, Completeness.UNAVAILABLE, missing=exc.message)
-        # The same object for the same reading lets the planner's memo skip it.
-        same: dict[ResourceId, Observed] = {}
-        for id_, observed in observation.resources.items():
-            before = self._seen.get(id_)
-            same[id_] = before if before == observed and before is not None else observed
-        self._seen.update(same)
-        return replace(observation, resources=same)
 
     def _situation(
         self,
@@ -266,7 +163,7 @@ class Reconciler:
         timed_out = False
         for _ in range(MAX_ROUNDS):
             look = self._twice_seen(look)
-            self._notice_drift(look, options.targets)
+            notice_drift(self.store, look, options.targets, self.clock.now())
             refusals, runnable, awaited = self._runnable(look, options)
             if not runnable:
                 break
@@ -278,10 +175,14 @@ class Reconciler:
             if not (again or waiting) or cancel.requested:
                 break
             look = self.look(look.scope, look.tree, holds=not options.ignore_holds)
-        self._after(look, tuple(results.values()), options.targets)
+        after_run(self.store, look, tuple(results.values()), options.targets, self.clock.now(), self.backoff)
         unhealthy: dict[str, str] = {}
         if results and options.wait and not cancel.requested:
-            unhealthy, late = self._until_healthy(look, results, self._left(options, started), cancel, progress)
+            drivers, _ = self.drivers(self._targets(look))
+            left = self._left(options, started)
+            unhealthy, late = until_healthy(
+                self._observer, drivers, results.values(), self.clock, left, cancel, progress
+            )
             timed_out = timed_out or late
         outcome = Outcome(
             look.plan,
@@ -294,7 +195,8 @@ class Reconciler:
             awaited,
         )
         if results:
-            self.record(look, outcome, options, self.clock.monotonic() - started)
+            seconds = self.clock.monotonic() - started
+            record_run(self.store, look, outcome, options, seconds, self.clock.now())
         return outcome
 
     def execute(
@@ -327,7 +229,7 @@ class Reconciler:
         for name in concerned:
             if name in everything:
                 known = [d.id for d in look.situation.desired if d.id.target == name]
-                observations[name] = self._observe_one(everything[name], known)
+                observations[name] = self._observer.one(everything[name], known)
         situation = replace(look.situation, observations=observations)
         made = plan(situation, self._memo)
         report = self._report(made, observations, situation.baselines)
@@ -382,146 +284,3 @@ class Reconciler:
             timeout,
             self.workers,
         )
-
-    def _after(self, look: Look, results: Sequence[Result], own: frozenset[str] | None) -> None:
-        """What a run leaves in the record beyond the baselines: holds, retention, the services of this revision."""
-        for result in results:
-            if result.state is State.FAILED and result.code not in ("conflict", "interrupted"):
-                _, attempts = self.store.holds().get(result.id, (None, 0))
-                until = self.clock.now() + self.backoff(attempts + 1)
-                reason = result.reason.partition("\n")[0]
-                self.store.put_hold(result.id, Hold(result.spec_digest, reason, until), attempts + 1)
-        baselines = look.situation.baselines
-        unused = [k.id for k in look.plan.kept if k.code == "retained" and (own is None or k.id.target in own)]
-        now = self.clock.now()
-        stale = [replace(b, unused_since=now) for i in unused if (b := baselines.get(i)) and b.unused_since is None]
-        self.store.put(*stale)
-        if look.state.whole:
-            self._remember_services(look, own)
-
-    def _remember_services(self, look: Look, own: frozenset[str] | None) -> None:
-        """Which services a whole revision names, target by target: what the next one may then be said to take out."""
-        named: dict[str, set[str]] = {name: set() for name in look.situation.observations if own is None or name in own}
-        for desired in look.state.desired:
-            if desired.service and desired.id.target in named:
-                named[desired.id.target].add(desired.service)
-        for target, services in named.items():
-            if services or self.store.fact(SERVICES + target):
-                self.store.put_fact(SERVICES + target, sorted(services))
-
-    def _notice_drift(self, look: Look, own: frozenset[str] | None) -> None:
-        """Drift is recorded when it begins, when it becomes another, and when it ends; never in between."""
-        known = self.store.drift_since()
-        now = self.clock.now()
-        seen: set[ResourceId] = set()
-        for drift in look.plan.drift:
-            if own is not None and drift.id.target not in own:
-                continue
-            seen.add(drift.id)
-            fingerprint = digest([[f.to_json() for f in drift.fields], drift.gone])[:16]
-            since, data = known.get(drift.id, (now, {}))
-            if data.get("digest") == fingerprint:
-                continue
-            fields = [f.pointer for f in drift.fields]
-            entry = {"digest": fingerprint, "fields": fields, "gone": drift.gone, "note": drift.note}
-            self.store.put_drift(drift.id, since, {**entry, "count": int(data.get("count", 0)) + 1})
-            self.store.record(
-                Attempt(now, str(look.plan.revision), "drift", {"id": str(drift.id), "service": drift.service, **entry})
-            )
-            log.warning("drift", resource=str(drift.id), fields=fields, gone=drift.gone, note=drift.note)
-        ended = [
-            i
-            for i in known
-            if i not in seen
-            and (own is None or i.target in own)
-            and (o := look.situation.observations.get(i.target)) is not None
-            and o.complete
-        ]
-        self.store.drop_drift(ended)
-
-    def _until_healthy(
-        self,
-        look: Look,
-        results: Mapping[ResourceId, Result],
-        timeout: float | None,
-        cancel: Cancel,
-        progress: Progress,
-    ) -> tuple[dict[str, str], bool]:
-        """Waits for the changed resources to be healthy at the version applied; what never will be ends the wait."""
-        drivers, _ = self.drivers(self._targets(look))
-        waiting = {
-            r.id: r
-            for r in results.values()
-            if r.state is State.DONE and r.action not in (Action.DELETE, Action.FORGET) and r.id.target in drivers
-        }
-        unhealthy: dict[str, str] = {}
-        limit = self.clock.monotonic() + (timeout if timeout is not None else 600.0)
-        while waiting:
-            for target in {i.target for i in waiting}:
-                observation = self._observe_one(drivers[target], list(waiting))
-                for id_ in [i for i in waiting if i.target == target]:
-                    verdict = self._healthy(observation, waiting[id_])
-                    if verdict is None:
-                        continue
-                    result = waiting.pop(id_)
-                    if verdict:
-                        unhealthy[result.service or str(id_)] = verdict
-            if not waiting:
-                break
-            if self.clock.monotonic() >= limit:
-                for id_, result in waiting.items():
-                    unhealthy[result.service or str(id_)] = "not healthy in the time given"
-                return unhealthy, True
-            first = next(iter(waiting.values()))
-            progress(ProgressEvent(first.id, first.action, first.steps[-1], State.DONE, "waiting for health", 0.0)) if (
-                first.steps
-            ) else None
-            if self.clock.wait(cancel.event, HEALTH_POLL_SECONDS):
-                break
-        return unhealthy, False
-
-    def _healthy(self, observation: Observation, result: Result) -> str | None:
-        """Empty if healthy, a reason if it will not become so by itself, None if it may."""
-        observed = observation.resources.get(result.id)
-        if observed is None:
-            return "it is gone" if observation.complete else None
-        if observed.mark is not None and result.spec_digest and observed.mark.spec_digest != result.spec_digest:
-            return None
-        if observed.health in (Health.HEALTHY, Health.SUSPENDED):
-            return ""
-        return (observed.reason or observed.health.value) if observed.health is Health.DEGRADED else None
-
-    def record(self, look: Look, outcome: Outcome, options: ApplyOptions, seconds: float) -> None:
-        """Adds a run to the history.
-
-        Raises:
-            StaleError: The lease was lost.
-        """
-        changes = [
-            {
-                "id": str(r.id),
-                "action": r.action.value,
-                "service": r.service,
-                "state": r.state.value,
-                "steps": [s.value for s in r.steps],
-                "reason": r.reason,
-                "seconds": r.seconds,
-            }
-            for r in outcome.results
-        ]
-        data: dict[str, Any] = {
-            "digest": look.plan.digest,
-            "subject": look.plan.revision.subject,
-            "seconds": round(seconds, 3),
-            "changes": changes,
-            "by": options.by,
-        }
-        if outcome.unhealthy:
-            data["unhealthy"] = dict(outcome.unhealthy)
-        if outcome.refusals:
-            data["refusals"] = [r.message for r in outcome.refusals]
-        try:
-            self.store.record(Attempt(self.clock.now(), str(look.plan.revision), outcome.word, data))
-        except StaleError:
-            log.warning("lease lost before the run was recorded", revision=str(look.plan.revision))
-            raise

@@ -1,0 +1,86 @@
+"""What goes into a run and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from reconciler.core.change import Plan, Refusal
+from reconciler.core.contents import Tree
+from reconciler.core.report import Report
+from reconciler.core.situation import Situation
+from reconciler.engine.desired import DesiredState
+from reconciler.engine.lifecycle import State
+from reconciler.engine.progress import Result
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is wanted, what is there, and the plan that follows: hops 2 to 6."""
+
+    tree: Tree
+    scope: frozenset[str] | None
+    state: DesiredState
+    situation: Situation
+    plan: Plan
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyOptions:
+    """How a plan is carried out.
+
+    Args:
+        partial: Go on although some manifests have errors.
+        allowed: Codes of rails that this call lifts.
+        timeout: Seconds for everything, health included; None waits as long as the targets' own deadlines allow.
+        wait: Wait until what changed is healthy.
+        ignore_holds: Try again what failed before at once.
+        by: Who asked, for the record.
+        targets: Carry out only changes of these targets, and only those that wait for no other target; None for all.
+    """
+
+    partial: bool = False
+    allowed: frozenset[str] = frozenset()
+    timeout: float | None = None
+    wait: bool = True
+    ignore_holds: bool = False
+    by: str = ""
+    targets: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: hop 8.
+
+    Args:
+        refusals: Rails that stopped all or part of it.
+        unhealthy: Services that changed and did not become healthy, with the reason.
+        cancelled: Why it stopped early; empty if it did not.
+        awaited: Targets outside of this run whose changes must come first.
+    """
+
+    plan: Plan
+    report: Report
+    results: tuple[Result, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    unhealthy: Mapping[str, str] = field(default_factory=dict[str, str])
+    cancelled: str = ""
+    timed_out: bool = False
+    awaited: frozenset[str] = frozenset()
+
+    @property
+    def failed(self) -> tuple[Result, ...]:
+        """Changes that failed or were skipped because another failed."""
+        return tuple(r for r in self.results if r.state in (State.FAILED, State.SKIPPED))
+
+    @property
+    def word(self) -> str:
+        """For history: `applied`, `partly`, `failed`, `refused`, `interrupted`."""
+        if self.cancelled:
+            return "interrupted"
+        if self.failed:
+            return "partly" if any(r.state is State.DONE for r in self.results) else "failed"
+        if self.refusals and not self.results:
+            return "refused"
+        return "applied"

@@ -1,0 +1,128 @@
+"""What is written down of a run and of what a look saw: history, drift, holds, retention. No-ops write nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from reconciler.core.errors import StaleError
+from reconciler.core.resources import ResourceId
+from reconciler.core.situation import Hold
+from reconciler.core.values import digest
+from reconciler.engine.lifecycle import State
+from reconciler.engine.outcome import ApplyOptions, Look, Outcome
+from reconciler.engine.progress import Result
+from reconciler.engine.store import Attempt, Store
+
+log = structlog.get_logger(__name__)
+
+SERVICES = "services/"
+
+
+def after_run(
+    store: Store,
+    look: Look,
+    results: Sequence[Result],
+    own: frozenset[str] | None,
+    now: float,
+    backoff: Callable[[int], float],
+) -> None:
+    """What a run leaves in the record beyond the baselines: holds, retention, the services of this revision.
+
+    Args:
+        own: The targets whose changes this run carried out; None for all.
+        now: Unix time in seconds.
+        backoff: Seconds to hold a change that failed so many times.
+    """
+    for result in results:
+        if result.state is State.FAILED and result.code not in ("conflict", "interrupted"):
+            _, attempts = store.holds().get(result.id, (None, 0))
+            until = now + backoff(attempts + 1)
+            reason = result.reason.partition("\n")[0]
+            store.put_hold(result.id, Hold(result.spec_digest, reason, until), attempts + 1)
+    baselines = look.situation.baselines
+    unused = [k.id for k in look.plan.kept if k.code == "retained" and (own is None or k.id.target in own)]
+    stale = [replace(b, unused_since=now) for i in unused if (b := baselines.get(i)) and b.unused_since is None]
+    store.put(*stale)
+    if look.state.whole:
+        _remember_services(store, look, own)
+
+
+def _remember_services(store: Store, look: Look, own: frozenset[str] | None) -> None:
+    """Which services a whole revision names, target by target: what the next one may then be said to take out."""
+    named: dict[str, set[str]] = {name: set() for name in look.situation.observations if own is None or name in own}
+    for desired in look.state.desired:
+        if desired.service and desired.id.target in named:
+            named[desired.id.target].add(desired.service)
+    for target, services in named.items():
+        if services or store.fact(SERVICES + target):
+            store.put_fact(SERVICES + target, sorted(services))
+
+
+def notice_drift(store: Store, look: Look, own: frozenset[str] | None, now: float) -> None:
+    """Drift is recorded when it begins, when it becomes another, and when it ends; never in between."""
+    known = store.drift_since()
+    seen: set[ResourceId] = set()
+    for drift in look.plan.drift:
+        if own is not None and drift.id.target not in own:
+            continue
+        seen.add(drift.id)
+        fingerprint = digest([[f.to_json() for f in drift.fields], drift.gone])[:16]
+        since, data = known.get(drift.id, (now, {}))
+        if data.get("digest") == fingerprint:
+            continue
+        fields = [f.pointer for f in drift.fields]
+        entry = {"digest": fingerprint, "fields": fields, "gone": drift.gone, "note": drift.note}
+        store.put_drift(drift.id, since, {**entry, "count": int(data.get("count", 0)) + 1})
+        store.record(
+            Attempt(now, str(look.plan.revision), "drift", {"id": str(drift.id), "service": drift.service, **entry})
+        )
+        log.warning("drift", resource=str(drift.id), fields=fields, gone=drift.gone, note=drift.note)
+    ended = [
+        i
+        for i in known
+        if i not in seen
+        and (own is None or i.target in own)
+        and (o := look.situation.observations.get(i.target)) is not None
+        and o.complete
+    ]
+    store.drop_drift(ended)
+
+
+def record_run(store: Store, look: Look, outcome: Outcome, options: ApplyOptions, seconds: float, now: float) -> None:
+    """Adds a run to the history.
+
+    Raises:
+        StaleError: The lease was lost.
+    """
+    changes = [
+        {
+            "id": str(r.id),
+            "action": r.action.value,
+            "service": r.service,
+            "state": r.state.value,
+            "steps": [s.value for s in r.steps],
+            "reason": r.reason,
+            "seconds": r.seconds,
+        }
+        for r in outcome.results
+    ]
+    data: dict[str, Any] = {
+        "digest": look.plan.digest,
+        "subject": look.plan.revision.subject,
+        "seconds": round(seconds, 3),
+        "changes": changes,
+        "by": options.by,
+    }
+    if outcome.unhealthy:
+        data["unhealthy"] = dict(outcome.unhealthy)
+    if outcome.refusals:
+        data["refusals"] = [r.message for r in outcome.refusals]
+    try:
+        store.record(Attempt(now, str(look.plan.revision), outcome.word, data))
+    except StaleError:
+        log.warning("lease lost before the run was recorded", revision=str(look.plan.revision))
+        raise
