@@ -52,7 +52,9 @@ def fill_change(change: Change, outputs: Outputs) -> Change:
 
     desired = replace(change.desired, spec=filled(change.desired.spec))
     fields = tuple(replace(field, after=filled(field.after)) for field in change.fields)
-    fields = tuple(field for field in fields if not equal(field.before, field.after))
+    fields = tuple(
+        field for field in fields if field.pointer.startswith("/mark/") or not equal(field.before, field.after)
+    )
     if change.action is Action.UPDATE and change.fields and not fields:
         return replace(
             change, action=Action.NOOP, reason="nothing changed after all", desired=desired, fields=(), steps=()

@@ -33,6 +33,7 @@ from reconciler.core.prune import unwanted
 from reconciler.core.resources import Baseline, Completeness, Desired, Health, Observed, ResourceId
 from reconciler.core.rollout import (
     DIGEST_FIELD,
+    REVISION_FIELD,
     disruption_of,
     is_small,
     mark_of,
@@ -194,7 +195,7 @@ def _wanted(
     interrupted = baseline is not None and baseline.pending is not None
     comparison = _compare(desired, spec, observed, baseline, capabilities, mine=mine)
     drifted = _drift(desired, comparison)
-    fields = _with_mark(situation, desired, observed, comparison, mine=mine, sure=recorded and not interrupted)
+    fields = _with_mark(situation, desired, observed, baseline, comparison, mine=mine)
     if not fields:
         return _settled(situation, desired, spec, observed, baseline, comparison), drifted
     action = Action.UPDATE if mine else Action.ADOPT
@@ -242,7 +243,7 @@ def _compare(
         pending.sent if pending else None,
         desired.policy,
         capabilities.write_only,
-        rewrite=mine and not same and (sent is None or pending is not None),
+        rewrite=mine and not same and sent is None,
     )
 
 
@@ -308,19 +309,29 @@ def _with_spec(desired: Desired, spec: Spec) -> Desired:
 
 
 def _with_mark(
-    situation: Situation, desired: Desired, observed: Observed, comparison: Comparison, *, mine: bool, sure: bool
+    situation: Situation,
+    desired: Desired,
+    observed: Observed,
+    baseline: Baseline | None,
+    comparison: Comparison,
+    *,
+    mine: bool,
 ) -> tuple[FieldChange, ...]:
     """The field changes, with those of the mark: whose it is, whether protected, and what cannot be compared."""
     fields = list(comparison.changes)
     mark = observed.mark
-    if not mine:
+    if not mine or mark is None:
         before = mark.installation if mark else MISSING
-        fields.append(FieldChange("/mark/installation", before, situation.installation))
-    elif mark is not None and mark.protect != desired.policy.protect:
+        return (*fields, FieldChange("/mark/installation", before, situation.installation))
+    if mark.protect != desired.policy.protect:
         fields.append(FieldChange("/mark/protect", mark.protect, desired.policy.protect))
-    # Without a record, only the mark's digest can tell whether fields were left behind that Git has since removed.
-    if mine and mark is not None and not sure and mark.spec_digest != desired.spec_digest:
+    if mark.spec_digest == desired.spec_digest:
+        return tuple(fields)
+    if baseline is None or baseline.sent is None:
+        # Only the mark's digest can tell that fields may have been left behind which Git has since taken out.
         fields.append(FieldChange(DIGEST_FIELD, mark.spec_digest[:12], desired.spec_digest[:12]))
+    elif baseline.pending is not None and not fields:
+        fields.append(FieldChange(REVISION_FIELD, mark.revision[:12], situation.revision.sha[:12]))
     return tuple(fields)
 
 

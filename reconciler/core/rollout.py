@@ -12,8 +12,11 @@ from reconciler.core.resources import Desired, Health, Mark, Observed
 from reconciler.core.situation import Situation
 from reconciler.core.values import MISSING, walk
 
+# Nothing tells which fields are ours: the whole resource is to be written, as if it were created.
 DIGEST_FIELD = "/mark/specDigest"
-MARK_FIELDS = ("/mark/installation", "/mark/protect")
+# The resource is as it should be, only its mark names another version.
+REVISION_FIELD = "/mark/revision"
+MARK_FIELDS = ("/mark/installation", "/mark/protect", REVISION_FIELD)
 
 
 def mark_of(situation: Situation, desired: Desired) -> Mark:
