@@ -6,10 +6,10 @@ Two ways lead out of here: `offline` renders without store, identity or access; 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Never, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Never, cast
 
 from reconciler.core.errors import InvalidError
 from reconciler.core.problems import Problem
@@ -17,12 +17,18 @@ from reconciler.core.problems import Problem
 if TYPE_CHECKING:
     from reconciler.artifacts.environments.driver import EnvironmentsDriver
     from reconciler.artifacts.models.driver import ModelsDriver
-    from reconciler.core.contents import Contents
-    from reconciler.core.deployment import Target
+    from reconciler.core.contents import Contents, Entry, Tree
+    from reconciler.core.deployment import Deployment, Target
     from reconciler.core.driver import Driver
     from reconciler.core.resources import ResourceId
+    from reconciler.core.secrets import Secret, SecretRef
     from reconciler.core.situation import Rails
+    from reconciler.engine.clock import Clock
     from reconciler.engine.desired import DesiredStates
+    from reconciler.engine.identity import Identity
+    from reconciler.engine.reconcile import Reconciler
+    from reconciler.engine.secrets import SecretScope
+    from reconciler.engine.store import Store
     from reconciler.manifests.cache import DocumentCache
     from reconciler.settings import Settings
     from reconciler.source import Source, SourceSettings
@@ -56,6 +62,11 @@ class Places:
     def models(self) -> Path:
         """The model registry."""
         return self.state_dir / "models"
+
+    @property
+    def model_roots(self) -> Path:
+        """Models laid out for those who serve them, one folder a set of versions."""
+        return self.state_dir / "model-roots"
 
     def services(self, target: str) -> Path:
         """The services of a local target."""
@@ -294,3 +305,211 @@ def rails(settings: Settings | None) -> Rails:
     from reconciler.core.situation import Rails
 
     return Rails(settings.rails.max_delete_percent, settings.rails.min_resources) if settings else Rails()
+
+
+class Bytes:
+    """The repo's bytes as of the newest tree that was read: what drivers are given before there is a tree."""
+
+    def __init__(self) -> None:
+        self.newest: Contents | None = None
+
+    def files(self, object_id: str) -> Iterator[Entry]:
+        """Every file of a tree; see `core.contents.Contents`."""
+        return self._there().files(object_id)
+
+    def open(self, object_id: str) -> BinaryIO:
+        """A stream over a blob; see `core.contents.Contents`."""
+        return self._there().open(object_id)
+
+    def _there(self) -> Contents:
+        if self.newest is None:
+            raise InvalidError("no revision of the manifest repo has been read yet")
+        return self.newest
+
+
+class Keyring:
+    """Secrets for deployments; rotation counters are read anew with every tree."""
+
+    def __init__(self, identity: Identity, scope: SecretScope, store: Store) -> None:
+        self._identity = identity
+        self._scope = scope
+        self._store = store
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Reads the rotation counters."""
+        from reconciler.engine.secrets import Secrets
+
+        self._secrets = Secrets(self._identity, self._scope, self._store.rotations())
+
+    def fill(self, deployment: Deployment) -> tuple[Deployment, list[Problem]]:
+        """See `Secrets.fill`."""
+        return self._secrets.fill(deployment)
+
+    def reveal(self, secret: Secret | SecretRef) -> str:
+        """The text of a secret, at the moment it is handed to a target.
+
+        Raises:
+            TerminalError: It is not there any more, or not allowed any more.
+        """
+        from reconciler.core.errors import TerminalError
+        from reconciler.core.secrets import Secret
+        from reconciler.engine.secrets import SecretError
+
+        if isinstance(secret, Secret) and secret.text is not None:
+            return secret.reveal()
+        ref = secret.ref if isinstance(secret, Secret) else secret
+        if ref is None:
+            raise TerminalError("a secret is known by its fingerprint alone", hint="apply again from Git")
+        if ref.source == "generated":
+            service, slot, rotation = ref.name.rsplit("/", 2)
+            return self._identity.service_key(service, slot, int(rotation)).reveal()
+        try:
+            return self._secrets.resolve(ref).reveal()
+        except SecretError as error:
+            raise TerminalError(str(error)) from error
+
+
+@dataclass
+class Installation:
+    """Everything of one installation, opened; close it when done.
+
+    Args:
+        source: Gives the tree to reconcile; what reads it also tells `bytes` and the keyring.
+    """
+
+    places: Places
+    settings: Settings | None
+    identity: Identity
+    store: Store
+    clock: Clock
+    targets: TargetDrivers
+    registries: Sequence[Driver]
+    reconciler: Reconciler
+    keyring: Keyring
+    cache: DocumentCache
+
+    @property
+    def events(self) -> Sequence[Driver]:
+        """The built-in drivers, for those who watch."""
+        return self.registries
+
+    def close(self) -> None:
+        """Ends drivers and store, and keeps what was parsed."""
+        self.cache.save()
+        self.targets.close()
+        for driver in self.registries:
+            driver.close()
+        self.store.close()
+
+
+def open_store(places: Places) -> Store:
+    """The record alone, for commands that only read or note something.
+
+    Raises:
+        InvalidError: It is damaged, not writable, or of another release.
+    """
+    from reconciler.engine.clock import SystemClock
+    from reconciler.engine.store import Store
+
+    return Store(places.database, SystemClock())
+
+
+def installation(places: Places, settings: Settings | None, source: Callable[[], Tree]) -> Installation:
+    """Opens an installation: store, identity, drivers, engine.
+
+    Args:
+        source: Gives the tree of the revision to reconcile.
+
+    Raises:
+        InvalidError: The state directory, the store or the identity cannot be used.
+    """
+    from reconciler.engine.clock import SystemClock
+    from reconciler.engine.desired import DesiredStates
+    from reconciler.engine.identity import load_identity
+    from reconciler.engine.reconcile import Reconciler
+    from reconciler.engine.secrets import SecretScope
+    from reconciler.engine.store import Store
+
+    make_private(places.state_dir)
+    clock = SystemClock()
+    identity = load_identity(places.identity)
+    store = Store(places.database, clock)
+    scope = SecretScope(settings.secrets.env_prefixes, settings.secrets.folders) if settings else SecretScope()
+    keyring = Keyring(identity, scope, store)
+    newest = Bytes()
+
+    def read() -> Tree:
+        tree = source()
+        newest.newest = tree.contents
+        keyring.refresh()
+        return tree
+
+    def references() -> set[ResourceId]:
+        return {needed for baseline in store.baselines().values() for needed in baseline.depends_on}
+
+    models, environments = registries(places, settings, lambda: newest.newest, references)
+
+    def make(target: Target) -> Driver:
+        from reconciler.artifacts.environments.places import environment_python
+        from reconciler.artifacts.environments.runtime import runtime_path
+        from reconciler.targets.local.process.driver import ProcessDriver
+        from reconciler.targets.local.process.staging import Parts
+
+        parts = Parts(
+            newest,
+            lambda of: environment_python(places.state_dir, of),
+            lambda: runtime_path(places.state_dir),
+            lambda of: model_root(models, places, of),
+            keyring.reveal,
+        )
+        return ProcessDriver(target.name, identity.installation, places.services(target.name), parts)
+
+    targets = TargetDrivers(make, settings.targets.allowed if settings else None)
+    cache = document_cache(places)
+    built_in = (models, environments)
+    reconciler = Reconciler(
+        read,
+        DesiredStates(targets, built_in, keyring.fill, cache),
+        targets,
+        built_in,
+        store,
+        clock,
+        identity.installation,
+        rails(settings),
+    )
+    return Installation(places, settings, identity, store, clock, targets, built_in, reconciler, keyring, cache)
+
+
+def make_private(folder: Path) -> None:
+    """Makes a folder that only its owner can enter.
+
+    Raises:
+        InvalidError: It cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise InvalidError(
+            f"the state directory {folder} cannot be made: {error.strerror}",
+            hint="name another one with --state-dir or RECONCILER_STATE_DIR",
+        ) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InvalidError(
+            f"the state directory {folder} is not writable",
+            hint="name another one with --state-dir or RECONCILER_STATE_DIR",
+        )
+
+
+def model_root(driver: ModelsDriver, places: Places, models: Sequence[Mapping[str, Any]]) -> Path:
+    """Lays model versions out for an entry script: one folder a set of versions, shared by all that serve it.
+
+    Returns:
+        The value of AZUREML_MODEL_DIR.
+    """
+    from reconciler.core.deployment import ModelVersion
+    from reconciler.core.values import digest
+
+    versions = [ModelVersion(str(m["name"]), str(m["version"]), m.get("digest")) for m in models]
+    name = digest(sorted([v.name, v.version, v.digest] for v in versions))[:16]
+    return driver.registry.materialise(versions, places.model_roots / name)

@@ -35,7 +35,14 @@ def compare(base: DesiredState | None, head: DesiredState, drivers: Mapping[str,
         mark = Mark(INSTALLATION, desired.service, revision, "", str(id_), policy.protect)
         observed[id_.target][id_] = Observed(id_, spec, mark)
         baselines[id_] = Baseline(
-            id_, desired.service, spec, spec, revision=revision, protect=policy.protect, prune=policy.prune
+            id_,
+            desired.service,
+            spec,
+            spec,
+            revision=revision,
+            protect=policy.protect,
+            prune=policy.prune,
+            depends_on=desired.depends_on,
         )
     situation = Situation(
         revision=head.revision,

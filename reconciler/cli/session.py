@@ -28,6 +28,7 @@ class Session:
 
     arguments: Namespace
     _source: Source | None = field(default=None, init=False)
+    _installation: wiring.Installation | None = field(default=None, init=False)
 
     @cached_property
     def settings(self) -> Settings | None:
@@ -115,8 +116,16 @@ class Session:
         if not isinstance(parse_location(self.repo), Path):
             raise UsageError(f"--offline reads no remote repo, and {self.repo!r} is one", hint="clone it first")
 
+    def installation(self) -> wiring.Installation:
+        """The installation, with the files to work on as its source; opened once."""
+        if self._installation is None:
+            self._installation = wiring.installation(self.places, self.settings, self.tree)
+        return self._installation
+
     def close(self) -> None:
         """Ends what was opened."""
+        if self._installation is not None:
+            self._installation.close()
         if self._source is not None:
             self._source.close()
 

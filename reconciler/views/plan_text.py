@@ -72,10 +72,16 @@ def field_lines(fields: Sequence[FieldChange], style: Style = PLAIN, *, note_cau
         yield f"      {printable(field.pointer):<{width}}  {transition(field)}{style.paint(drifted, 'yellow')}"
 
 
-def drift_lines(drift: Sequence[Drift], style: Style = PLAIN) -> Iterator[str]:
-    """One drifted resource after the other, with what reality reads and what it should."""
+def drift_lines(
+    drift: Sequence[Drift], style: Style = PLAIN, *, next_step: str = "healed by this plan"
+) -> Iterator[str]:
+    """One drifted resource after the other, with what reality reads and what it should.
+
+    Args:
+        next_step: What becomes of drift that is to be healed.
+    """
     for item in drift:
-        fate = "gone" if item.gone else "healed by this plan" if item.healing else "reported only, as its policy says"
+        fate = "gone" if item.gone else next_step if item.healing else "reported only, as its policy says"
         note = f": {printable(item.note)}" if item.note else ""
         yield f"  {style.paint('!', 'yellow')} {printable(item.id.kind)}  {printable(name_of(item.id))}  {fate}{note}"
         yield from field_lines(item.fields, style, note_cause=False)
@@ -118,13 +124,19 @@ def _refused(plan: Plan, style: Style) -> Iterator[str]:
                 yield f"      {printable(refusal.hint.replace('DIGEST', plan.digest))}"
 
 
-def _targets(plan: Plan, style: Style) -> Iterator[str]:
+def unseen(plan: Plan, style: Style = PLAIN) -> Iterator[str]:
+    """One line a target that was not seen whole."""
     words = {Completeness.PARTIAL: "only partly seen", Completeness.UNAVAILABLE: "not reachable"}
-    unseen = [(name, state) for name, state in sorted(plan.targets.items()) if state in words]
-    if unseen:
-        yield ""
-        for name, state in unseen:
+    for name, state in sorted(plan.targets.items()):
+        if state in words:
             yield f"{style.paint('Target', 'bold', 'yellow')} {printable(name)} was {words[state]}"
+
+
+def _targets(plan: Plan, style: Style) -> Iterator[str]:
+    lines = list(unseen(plan, style))
+    if lines:
+        yield ""
+        yield from lines
     if plan.suspended:
         yield ""
         listed = ", ".join(printable(name) for name in plan.suspended)

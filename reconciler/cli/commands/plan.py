@@ -109,4 +109,5 @@ def _offline(session: Session, base_ref: str | None) -> Plan:
 
 
 def _online(session: Session) -> Plan:
-    raise NotImplementedError
+    opened = session.installation()
+    return opened.reconciler.look().plan

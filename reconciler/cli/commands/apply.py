@@ -1,0 +1,180 @@
+"""`reconciler apply`: makes the targets match Git and waits until they do."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import sys
+from argparse import Namespace
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from reconciler.cli import ending
+from reconciler.cli.commands import plan as plan_command
+from reconciler.cli.console import Console
+from reconciler.cli.interrupt import cancelling
+from reconciler.cli.parser import Parser, add_output, add_settings, add_source, percent, seconds
+from reconciler.cli.progress import Progress
+from reconciler.cli.requests import ask, daemon_at_work
+from reconciler.cli.session import Session
+from reconciler.core.change import Action
+from reconciler.core.errors import InvalidError, RefusedError, StaleError
+from reconciler.core.problems import errors_of
+from reconciler.engine.clock import Cancel
+from reconciler.engine.reconcile import ApplyOptions
+
+if TYPE_CHECKING:
+    from reconciler.core.change import Plan
+    from reconciler.wiring import Installation
+
+_ALLOWED_EMPTY = "empties-target"
+
+
+def configure(parser: Parser) -> None:
+    """Declares the arguments."""
+    parser.about(
+        "Make the targets match Git: carry the plan out, run the services' tests before traffic moves, and wait until\n"
+        "everything that changed is healthy. With a daemon at work on the same state, it is asked to do so.",
+        (
+            ("reconciler apply", "the last commit of this working copy"),
+            ("reconciler apply --ref v2", "a tag"),
+            ("reconciler apply --allow-dirty", "what lies here, uncommitted files too"),
+            ("reconciler apply --approve DIGEST", "exactly the plan that was reviewed"),
+            ("reconciler apply --timeout 10m -o json", "in a pipeline"),
+        ),
+    )
+    parser.add_argument("--timeout", type=seconds, metavar="TIME", help="give up waiting after so long (90s, 15m, 2h)")
+    parser.add_argument("--no-wait", action="store_true", help="do not wait for what changed to be healthy")
+    parser.add_argument("--partial", action="store_true", help="go on with the rest if some manifests have errors")
+    parser.add_argument("--allow-dirty", action="store_true", help="apply uncommitted files of the working copy, too")
+    parser.add_argument("--allow-empty", action="store_true", help="let a target lose all of its services")
+    parser.add_argument(
+        "--max-delete", type=percent, metavar="PERCENT", help="let up to this part of a target's resources be deleted"
+    )
+    parser.add_argument("--approve", metavar="DIGEST", help="apply only if this is the plan, and approve it")
+    parser.add_argument("--yes", action="store_true", help="do not ask before deleting, on a terminal")
+    add_source(parser)
+    add_settings(parser)
+    add_output(parser)
+
+
+def run(arguments: Namespace, console: Console) -> int:
+    """Asks the daemon if there is one; else takes the lease and does it."""
+    session = Session(arguments)
+    try:
+        opened = session.installation()
+        if daemon_at_work(opened.store):
+            return _ask_daemon(arguments, console, opened)
+        with opened.store.writing("apply"):
+            return _apply(arguments, console, session, opened)
+    finally:
+        session.close()
+
+
+def _ask_daemon(arguments: Namespace, console: Console, opened: Installation) -> int:
+    if arguments.ref or arguments.repo or arguments.path or arguments.allow_dirty:
+        raise RefusedError(
+            "a daemon keeps this state at what its own repo and ref say, so nothing else is applied beside it",
+            hint="leave --repo, --ref, --path and --allow-dirty out, or stop the daemon",
+        )
+    wanted = {
+        "partial": arguments.partial,
+        "allowEmpty": arguments.allow_empty,
+        "maxDeletePercent": arguments.max_delete,
+        "approve": arguments.approve,
+        "timeout": arguments.timeout,
+        "wait": not arguments.no_wait,
+        "by": who(),
+    }
+    return ask(opened.store, "apply", wanted, console, wait=not arguments.no_wait, timeout=arguments.timeout)
+
+
+def _apply(arguments: Namespace, console: Console, session: Session, opened: Installation) -> int:
+    reconciler = opened.reconciler
+    if arguments.max_delete is not None:
+        reconciler.rails = replace(reconciler.rails, max_delete_percent=arguments.max_delete)
+    tree = session.tree()
+    if tree.revision.dirty and not arguments.allow_dirty:
+        raise _dirty(session)
+    look = reconciler.look(holds=False)
+    plan = look.plan
+    if console.output == "text":
+        plan_command.show(plan, console)
+    _check(plan, arguments)
+    if arguments.approve:
+        opened.store.approve(plan.digest, who())
+    if not _confirmed(plan, arguments, console):
+        raise RefusedError("nothing was changed", hint="answer `yes`, or pass --yes")
+    options = ApplyOptions(
+        partial=arguments.partial,
+        allowed=frozenset({_ALLOWED_EMPTY} if arguments.allow_empty else ()),
+        timeout=arguments.timeout,
+        wait=not arguments.no_wait,
+        ignore_holds=True,
+        by=who(),
+    )
+    cancel, progress = Cancel(), Progress(console)
+    with cancelling(cancel, console):
+        try:
+            outcome = reconciler.carry_out(look, options, progress, cancel)
+        finally:
+            progress.close()
+    exit_code = ending.code(outcome)
+    if console.output == "json":
+        console.json(ending.as_json(outcome, exit_code))
+    else:
+        for line in ending.text(outcome, console.style):
+            console.line(line)
+    return exit_code
+
+
+def _dirty(session: Session) -> RefusedError:
+    from reconciler.source.local import LocalSource
+
+    source = session.source
+    changed = source.uncommitted() if isinstance(source, LocalSource) else ()
+    listed = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+    return RefusedError(
+        f"the working copy has uncommitted files ({listed}), which nobody could find in Git afterwards",
+        hint="commit them; or pass --allow-dirty to apply them anyway, or --ref HEAD to apply the last commit",
+    )
+
+
+def _check(plan: Plan, arguments: Namespace) -> None:
+    """Stops before anything is done.
+
+    Raises:
+        InvalidError: Some manifests have errors.
+        StaleError: The plan is not the one that was approved.
+    """
+    wrong = errors_of(plan.problems)
+    if wrong and not arguments.partial:
+        raise InvalidError(
+            "nothing was changed: some manifests have errors",
+            problems=wrong,
+            hint="mend them, or pass --partial to apply the rest",
+        )
+    if arguments.approve and arguments.approve != plan.digest:
+        raise StaleError(
+            f"the plan is not the approved one: it is {plan.digest} now",
+            hint="look at it with `reconciler plan` and approve it again",
+        )
+
+
+def _confirmed(plan: Plan, arguments: Namespace, console: Console) -> bool:
+    """Asks before something is taken away, if there is somebody to ask."""
+    lost = sum(change.action in (Action.DELETE, Action.REPLACE) for change in plan.effective())
+    if not lost or arguments.yes or arguments.approve or not (sys.stdin.isatty() and console.err.isatty()):
+        return True
+    console.err.write(f"{lost} to delete or replace. Go on? Only `yes` does: ")
+    console.err.flush()
+    return sys.stdin.readline().strip() == "yes"
+
+
+def who() -> str:
+    """Who asks, for the record: `user@host`."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = "unknown"
+    return f"{name}@{socket.gethostname()}"

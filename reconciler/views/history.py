@@ -1,0 +1,87 @@
+"""What was applied, when, and how it ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, cast
+
+from reconciler.views.status import short_revision
+from reconciler.views.style import PLAIN, Style
+from reconciler.views.table import Cell, table
+from reconciler.views.values import printable
+
+HEAD = ("WHEN (UTC)", "REVISION", "OUTCOME", "TOOK", "BY", "CHANGES")
+_STYLES = {"applied": "green", "failed": "red", "partly": "yellow", "refused": "red", "drift": "yellow"}
+_MOST_CHANGES = 6
+
+
+class Attempt(Protocol):
+    """An entry of the history, as the store gives it."""
+
+    @property
+    def at(self) -> float:
+        """Unix time in seconds."""
+        ...
+
+    @property
+    def revision(self) -> str:
+        """The commit."""
+        ...
+
+    @property
+    def outcome(self) -> str:
+        """A word."""
+        ...
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """What else is known."""
+        ...
+
+
+def text(attempts: Sequence[Attempt], style: Style = PLAIN) -> str:
+    """One line an attempt, newest first."""
+    if not attempts:
+        return "Nothing has been applied yet.\n"
+    return "\n".join(table(HEAD, [_row(attempt) for attempt in attempts], style)) + "\n"
+
+
+def _row(attempt: Attempt) -> list[Cell]:
+    data = attempt.data
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(attempt.at))
+    took = f"{float(data['seconds']):.1f} s" if "seconds" in data else ""
+    return [
+        Cell(when),
+        Cell(printable(short_revision(attempt.revision))),
+        Cell(printable(attempt.outcome), (_STYLES.get(attempt.outcome, "dim"),)),
+        Cell(took),
+        Cell(printable(str(data.get("by") or ""))),
+        Cell(printable(_what(data))),
+    ]
+
+
+def _what(data: Mapping[str, Any]) -> str:
+    if "changes" not in data:
+        fields = ", ".join(str(each) for each in cast("Sequence[Any]", data.get("fields") or ()))
+        return f"{data.get('id', '')} {'gone' if data.get('gone') else fields}".strip()
+    changes = cast("Sequence[Mapping[str, Any]]", data["changes"])
+    shown = [_change(change) for change in changes[:_MOST_CHANGES]]
+    if len(changes) > _MOST_CHANGES:
+        shown.append(f"and {len(changes) - _MOST_CHANGES} more")
+    return ", ".join(shown)
+
+
+def _change(change: Mapping[str, Any]) -> str:
+    what = f"{change.get('action')} {change.get('id')}"
+    state = change.get("state")
+    return what if state == "done" else f"{what} ({state}: {change['reason']})" if change.get("reason") else what
+
+
+def as_json(attempts: Sequence[Attempt]) -> dict[str, Any]:
+    """All that is kept of each attempt."""
+    return {
+        "kind": "History",
+        "formatVersion": 1,
+        "attempts": [{"at": a.at, "revision": a.revision, "outcome": a.outcome, **dict(a.data)} for a in attempts],
+    }
