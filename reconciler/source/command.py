@@ -120,8 +120,8 @@ class Git:
             environment[f"GIT_CONFIG_VALUE_{index}"] = value
         return environment
 
-    def start(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-        """A running git whose output the caller reads.
+    def start(self, *arguments: str, stdin: int = subprocess.DEVNULL, discard: bool = False) -> subprocess.Popen[bytes]:
+        """A running git whose output the caller reads; with `discard` there is none to read.
 
         Raises:
             UnavailableError: There is no git on the PATH.
@@ -132,8 +132,8 @@ class Git:
                 cwd=self.folder,
                 env=self.environment(),
                 stdin=stdin,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE if stdin == subprocess.DEVNULL else subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL if discard else subprocess.PIPE,
+                stderr=subprocess.PIPE if discard or stdin == subprocess.DEVNULL else subprocess.DEVNULL,
                 start_new_session=True,
             )
         except FileNotFoundError as error:
@@ -143,20 +143,27 @@ class Git:
         except (NotADirectoryError, PermissionError) as error:
             raise InvalidError(f"{self.folder} cannot be entered: {error.strerror}") from error
 
-    def run(self, *arguments: str, timeout: float = 60.0) -> Result:
+    def run(self, *arguments: str, timeout: float = 60.0, given: bytes | None = None, discard: bool = False) -> Result:
         """Runs git to its end.
 
+        Args:
+            timeout: Seconds.
+            given: What it reads from its standard input.
+            discard: Do not keep its output.
+
         Raises:
-            UnavailableError: It took longer than `timeout` seconds (it and its children are killed), or is missing.
+            UnavailableError: It took longer than `timeout` (it and its children are killed), or is missing.
         """
-        process = self.start(*arguments)
+        process = self.start(
+            *arguments, stdin=subprocess.DEVNULL if given is None else subprocess.PIPE, discard=discard
+        )
         try:
-            output, error = process.communicate(timeout=timeout)
+            output, error = process.communicate(given, timeout=timeout)
         except subprocess.TimeoutExpired as expired:
             raise UnavailableError(f"git {arguments[0]} did not end within {timeout:g} s") from expired
         finally:
             end(process)
-        return Result(process.returncode, output, mask(error.decode("utf-8", "replace").strip()))
+        return Result(process.returncode, output or b"", mask((error or b"").decode("utf-8", "replace").strip()))
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

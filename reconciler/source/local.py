@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Event
 
 from reconciler.core.contents import Revision
 from reconciler.core.errors import AccessError, InvalidError, UnavailableError
 from reconciler.source.command import Git, last_line
 from reconciler.source.database import Database
+from reconciler.source.lfs import LargeFiles
 from reconciler.source.objects import Algorithm, parse_commit
 from reconciler.source.settings import SourceSettings, parse_path, parse_ref
 from reconciler.source.tree import GitContents, GitTree
@@ -106,7 +108,8 @@ class LocalSource:
         where = self.repository.work_folder or self.repository.git_folder
         self._git = Git(where, bare=self.repository.work_folder is None, trusted=settings.trusted)
         self._database = Database(self._git, self.repository.algorithm)
-        self._contents = GitContents(self._database, settings.limits, repository=str(self.repository.common_folder))
+        self._large = LargeFiles(self._git, self.repository.common_folder, timeout=settings.fetch_timeout)
+        self._contents = GitContents(self._database, settings.limits, large=self._large)
         self._stats = StatCache()
         self._path = parse_path(posixpath.join(self.repository.prefix, parse_path(settings.path)))
 
@@ -174,7 +177,7 @@ class LocalSource:
         contents = GitContents(
             WorkingObjects(work, self._database, over),
             self.settings.limits,
-            repository=str(self.repository.common_folder),
+            large=self._large,
         )
         revision = replace(head, dirty=True)
         return self._checked(GitTree(revision, over.root, contents, self._path, self.settings.limits))
@@ -185,6 +188,18 @@ class LocalSource:
             return ()
         head = parse_commit(self._database.read(self.peek("HEAD"), "commit")).tree
         return overlay(self._git, self._database, head, self._stats, timeout=self.settings.timeout).changed
+
+    def watch(self, stop: Event) -> Iterator[str]:
+        """Yields a few words when a ref moved or, if the settings read uncommitted files, when a file changed.
+
+        Raises:
+            UnavailableError: The system watches no more files; poll `peek` instead.
+        """
+        # Imported late: plans do not watch.
+        from reconciler.source.watch import Watch
+
+        work = self.repository.work_folder if self.settings.dirty else None
+        return Watch(self.repository.git_folder, self.repository.common_folder, work).events(stop)
 
     def close(self) -> None:
         """Ends the git processes."""

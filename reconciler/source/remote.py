@@ -15,6 +15,7 @@ from reconciler.core.contents import Revision
 from reconciler.core.errors import AccessError, InvalidError, ReconcilerError, UnavailableError
 from reconciler.source.command import Git, Result, last_line, mask
 from reconciler.source.database import Database
+from reconciler.source.lfs import LargeFiles
 from reconciler.source.local import missing_path, unknown_ref
 from reconciler.source.objects import Algorithm, parse_commit
 from reconciler.source.settings import Address, SourceSettings, parse_path, parse_ref
@@ -199,7 +200,9 @@ class RemoteSource:
                 if made.code != 0:
                     raise UnavailableError(f"no mirror can be made in {self._folder}: {last_line(made.error)}")
             self._database = Database(Git(self._folder, bare=True), algorithm)
-            self._contents = GitContents(self._database, self.settings.limits, repository=str(self._folder))
+            outside = Git(self._folder, bare=True, config=self._config)
+            large = LargeFiles(outside, self._folder, self._address.url, self.settings.fetch_timeout)
+            self._contents = GitContents(self._database, self.settings.limits, large=large)
         return self._database
 
     def _outside(self) -> Git:

@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import BinaryIO, Protocol
 
 from reconciler.core.contents import Entry, Revision
-from reconciler.core.errors import InvalidError
+from reconciler.core.errors import InvalidError, UnavailableError
 from reconciler.core.problems import Position, Problem
-from reconciler.source.lfs import Pointer, open_object
+from reconciler.source.lfs import LargeFiles, Pointer
 from reconciler.source.objects import EXECUTABLE, FOLDER, SUBMODULE, SYMLINK, TreeItem
 
 SUFFIXES = (".yaml", ".yml")
@@ -263,10 +263,10 @@ class GitTree:
 class GitContents:
     """Implements `core.contents.Contents`: bytes by object id, and what is remembered of trees."""
 
-    def __init__(self, objects: Objects, limits: Limits | None = None, *, repository: str = "") -> None:
+    def __init__(self, objects: Objects, limits: Limits | None = None, *, large: LargeFiles | None = None) -> None:
         self.objects = objects
         self._limits = limits or Limits()
-        self._repository = repository
+        self._large = large
         self.listing = lru_cache(maxsize=8192)(self._listing)
         self.link = lru_cache(maxsize=8192)(self._link)
         self._names = lru_cache(maxsize=1024)(self._by_name)
@@ -297,12 +297,11 @@ class GitContents:
         """
         return self.objects.open(object_id)
 
-    def open_large(self, object_id: str, *, timeout: float = 900.0) -> BinaryIO:
-        """A stream over the file that a Git LFS pointer stands for.
+    def open_large(self, object_id: str) -> BinaryIO:
+        """A stream over the file that a Git LFS pointer stands for; the caller closes it.
 
         Args:
             object_id: Of the pointer's blob.
-            timeout: Seconds that fetching it from the LFS server may take.
 
         Raises:
             InvalidError: The blob is no pointer.
@@ -311,7 +310,9 @@ class GitContents:
         pointer = Pointer.parse(self.objects.read(object_id, "blob", Pointer.MAX_BYTES))
         if pointer is None:
             raise InvalidError(f"object {object_id} is not a Git LFS pointer")
-        return open_object(self._repository, pointer, timeout=timeout)
+        if self._large is None:
+            raise UnavailableError("files kept by Git LFS cannot be read from here")
+        return self._large.open(pointer)
 
     def item(self, tree: str, name: str) -> TreeItem | None:
         """One name in a folder."""
