@@ -154,10 +154,11 @@ class Application:
                     return None
                 chunk: bytes = event.get("body", b"")
                 body += chunk
-                if not scoring.hold(len(chunk)):
-                    return scoring.no_room()
+                room = scoring.hold(len(chunk))
                 if len(body) > scoring.body_limit:
                     return scoring.too_large()
+                if not room:
+                    return scoring.no_room()
                 if not event.get("more_body", False):
                     return bytes(body)
         finally:

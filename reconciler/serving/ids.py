@@ -10,7 +10,7 @@ LIMIT = 100
 
 
 def identify(headers: dict[bytes, bytes]) -> tuple[bytes, Headers, str]:
-    """The request's id, the headers that go back with the answer, and what is wrong with the ids (answer 431), or ""."""
+    """The request's id, the headers that go back with the answer, and what is wrong with the ids (for a 431), or ""."""
     request_id = headers.get(b"x-request-id") or _new()
     legacy, client = headers.get(b"x-ms-request-id"), headers.get(b"x-ms-client-request-id")
     trace = headers.get(b"traceid")

@@ -48,7 +48,7 @@ class Scoring:
         self._overdue: dict[Exchange, float] = {}
         self._busy = 0.0
         self._buffered = 0
-        self.body_budget = 4 * settings.limits.max_body
+        self.body_budget = max(4 * settings.limits.max_body, 16 * 1024 * 1024)
         self.body_limit = settings.limits.max_body
         self.pending = 0
         self.in_flight = 0

@@ -248,10 +248,11 @@ else:
             cycle.chunks.append(body)
             cycle.size += len(body)
             refusal = None
-            if not scoring.hold(len(body)):
-                refusal = scoring.no_room()
-            elif cycle.size > scoring.body_limit:
+            room = scoring.hold(len(body))
+            if cycle.size > scoring.body_limit:
                 refusal = scoring.too_large()
+            elif not room:
+                refusal = scoring.no_room()
             if refusal is not None:
                 self._drop(cycle)
                 if exchange is None:  # pipelined and not begun: nothing can be answered out of turn

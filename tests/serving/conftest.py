@@ -140,6 +140,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         if wait is not None:
             server.address = server.event("listening")["address"]
             server.event(wait)
+            assert server.client is not None  # made here, not by several threads at once
         return server
 
     yield start
@@ -156,3 +157,25 @@ def clean_environment() -> dict[str, str]:
     """This process' environment without the variables that the server reads."""
     ours = ("AML_", "AZUREML_", "SERVICE_", "SCORING_", "WORKER_")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
+@pytest.fixture
+def without_httptools(tmp_path: Path) -> dict[str, dict[str, str]]:
+    """Environments by wire: `fast` as it is, `plain` where neither httptools nor uvloop can be imported."""
+    folder = tmp_path / "without"
+    folder.mkdir()
+    for name in ("httptools", "uvloop"):
+        (folder / f"{name}.py").write_text(f"raise ImportError('no {name} here')")
+    return {"fast": {}, "plain": {"PYTHONPATH": str(folder)}}
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A self-signed certificate and its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    subject = ["-subj", "/CN=localhost", "-days", "2", "-nodes"]
+    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    command = ["openssl", "req", "-x509", *kind, *subject, "-keyout", str(key), "-out", str(cert)]
+    subprocess.run(command, check=True, capture_output=True)
+    return cert, key
