@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def uncollected() -> Generator[None]:
     """Pauses the collector: thousands of documents make millions of objects and no cycles, and passes over them took
     half of the time of loading 10,000. Nested or concurrent use is harmless: whoever found it running starts it again.
     """

@@ -56,10 +56,10 @@ def resolve_inference(
     """
     spec = document.spec
     directory = spec.get("sourceDirectory")
-    source = located(tree, directory) if directory is not None else None
+    source = located(tree, directory, document) if directory is not None else None
     base = source.path if isinstance(source, Found) else (directory or "")
-    script = located(tree, spec["entryScript"], base)
-    files = {key: located(tree, spec[key], base) for key, _ in _FILES if key in spec}
+    script = located(tree, spec["entryScript"], document, base)
+    files = {key: located(tree, spec[key], document, base) for key, _ in _FILES if key in spec}
     inputs = (document, source, script, *files.values())
     if previous is not None and previous.inputs[0] is document and previous.inputs == inputs:
         return previous

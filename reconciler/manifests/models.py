@@ -75,7 +75,7 @@ def resolve_models(
     objects: list[object] = []
     for document in documents:
         path = document.spec.get("path")
-        found = located(tree, path) if path is not None else None
+        found = located(tree, path, document) if path is not None else None
         objects.append(found.object_id if found is not None and not isinstance(found, Missing) else found)
     inputs = (*documents, *objects)
     if previous is not None and _same(previous.inputs, inputs) and previous.registered == registered:
@@ -108,7 +108,7 @@ def _version(
     spec = document.spec
     path, object_id, folder, content = "", "", False, None
     if "path" in spec:
-        found = located(tree, spec["path"])
+        found = located(tree, spec["path"], document)
         if isinstance(found, Missing):
             return None, [found.problem(document, "/spec/path", "model file")]
         path, object_id, folder = found.path, found.object_id, found.folder

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, cast
 
 from reconciler.core.problems import Problem
 from reconciler.core.values import MISSING, escape, lookup
-from reconciler.manifests.kinds.names import AS_TEXT, ELSEWHERE
+from reconciler.manifests.kinds.names import AS_TEXT, ELSEWHERE, IN_WORDS
 from reconciler.manifests.repo import Manifest
 from reconciler.manifests.yaml import Document, Marks
 
@@ -81,14 +82,31 @@ def _problems(errors: list[Any], value: dict[str, Any], marks: Marks, kind: type
     found: dict[tuple[str, str], Problem] = {}
     for error in errors:
         context: dict[str, Any] = error.get("ctx") or {}
-        loc = tuple(error["loc"])
-        pointer, rest = _present(value, loc)
+        pointer, rest = _present(value, tuple(error["loc"]))
         for suffix in context.get("at") or [""]:
             where = f"{pointer}/{escape(suffix)}" if suffix else pointer
-            problem = _problem(error, context, loc, where, rest, bool(suffix), value, marks, kind, subject)
-            # The alternatives of a union each complain about the same value: the first says enough.
-            found.setdefault((where, problem.code), problem)
-    return list(found.values())
+            problem = _problem(error, context, where, rest, bool(suffix), value, marks, kind, subject)
+            # The alternatives of a union each complain about the same value; in words they are one complaint.
+            group = "must be" if problem.message.startswith("must be") else f"{problem.code} {problem.message}"
+            before = found.get((where, group))
+            if before is None:
+                found[where, group] = problem
+            elif before.message != problem.message:
+                either = f"{before.message} or {problem.message.removeprefix('must be ')}"
+                found[where, group] = replace(before, message=either)
+    named = [
+        replace(problem, message=f"{_name(where)} {problem.message}") if problem.message.startswith("must") else problem
+        for (where, _), problem in found.items()
+    ]
+    return list(dict.fromkeys(named))
+
+
+def _name(where: str) -> str:
+    """The key a pointer ends in, for people: `port`, `models[2]`."""
+    head, _, last = where.rpartition("/")
+    if last.isdigit():
+        return f"{_name(head)[:-1]}[{last}]`"
+    return f"`{last}`" if _PRINTABLE.fullmatch(last) else "this"
 
 
 def _subject(value: dict[str, Any]) -> str:
@@ -110,7 +128,6 @@ def _present(value: Any, loc: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
 def _problem(
     error: dict[str, Any],
     context: dict[str, Any],
-    loc: tuple[Any, ...],
     where: str,
     rest: tuple[Any, ...],
     at_key: bool,
@@ -191,7 +208,8 @@ def _explain(error: dict[str, Any], context: dict[str, Any], found: Any) -> tupl
         hint = did_you_mean(found, known) if isinstance(found, str) else ""
         return "unknown-value", f"must be {'one of ' if len(known) > 1 else ''}{', '.join(known)}", hint
     if code == "string_pattern_mismatch":
-        return "wrong-form", f"must match {context.get('pattern', '')}", ""
+        pattern = str(context.get("pattern", ""))
+        return "wrong-form", f"must match {pattern}", IN_WORDS.get(pattern, "")
     if code == "string_too_long":
         return "wrong-form", f"must have at most {context.get('max_length')} characters", ""
     if code in ("string_too_short", "too_short"):

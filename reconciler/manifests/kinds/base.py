@@ -13,7 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJson
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from reconciler.manifests.kinds.names import AS_TEXT, CREDENTIALS_IN_TEXT, looks_secret
+from reconciler.manifests.kinds.names import (
+    AS_TEXT,
+    CREDENTIALS_IN_TEXT,
+    MODEL_NAME,
+    NAME,
+    REPO_PATH,
+    SERVICE_NAME,
+    SHA256,
+    looks_secret,
+)
 
 
 def _alias(name: str) -> str:
@@ -68,11 +77,11 @@ class Shorthand:
 
 
 Text = Annotated[str, Field(min_length=1, max_length=4096)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([-._A-Za-z0-9]{0,62})$", examples=["laptop"])]
-ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][-._A-Za-z0-9]{0,254}$", examples=["diabetes-ridge"])]
-ServiceName = Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=32, examples=["diabetes"])]
-RepoPath = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[^\x00-\x1f\\]+$")]
-Sha256 = Annotated[str, Field(pattern=r"^(sha256:)?[0-9a-f]{64}$", examples=["sha256:" + "0" * 64])]
+Name = Annotated[str, Field(pattern=NAME, examples=["laptop"])]
+ModelName = Annotated[str, Field(pattern=MODEL_NAME, examples=["diabetes-ridge"])]
+ServiceName = Annotated[str, Field(pattern=SERVICE_NAME, max_length=32, examples=["diabetes"])]
+RepoPath = Annotated[str, Field(min_length=1, max_length=1024, pattern=REPO_PATH)]
+Sha256 = Annotated[str, Field(pattern=SHA256, examples=["sha256:" + "0" * 64])]
 Tags = Annotated[dict[str, str], Field(examples=[{"team": "health"}])]
 Positive = Annotated[int, Field(ge=1)]
 Milliseconds = Annotated[int, Field(ge=1, le=86_400_000)]
@@ -110,21 +119,25 @@ def _no_literal(text: str) -> dict[str, Any]:
     )
 
 
-class _SecretSlot(Strict):
+class SecretSlot(Strict):
+    """A secret, by reference only."""
+
     value_from: ValueFrom = Field(description="Where the secret is found.")
 
 
-Secret = Annotated[_SecretSlot, Shorthand(_no_literal, None)]
+Secret = Annotated[SecretSlot, Shorthand(_no_literal, None)]
 
 
-class _Variable(Strict):
+class Variable(Strict):
+    """A value as text, or by reference."""
+
     value: str | None = Field(
         default=None, description="The value as it is; says that it is no secret where the name looks like one."
     )
     value_from: ValueFrom | None = Field(default=None, description="Where a secret value is found.")
 
     @model_validator(mode="after")
-    def _one(self) -> "_Variable":
+    def _one(self) -> "Variable":
         if (self.value is None) == (self.value_from is None):
             raise refuse("value-from", "takes either `value` or `valueFrom`")
         return self
@@ -172,9 +185,9 @@ class _NoSecretLiterals:
 Variables = Annotated[
     dict[
         str,
-        Annotated[_Variable, Shorthand(lambda text: {"value": text}, {"type": "string"})],
+        Annotated[Variable, Shorthand(lambda text: {"value": text}, {"type": "string"})],
     ],
     _NoSecretLiterals(),
     Field(examples=[{"LOG_LEVEL": "info", "API_KEY": {"valueFrom": {"env": "API_KEY"}}}]),
 ]
-NameOrSecret = Annotated[_Variable, Shorthand(lambda text: {"value": text}, {"type": "string"})]
+NameOrSecret = Annotated[Variable, Shorthand(lambda text: {"value": text}, {"type": "string"})]

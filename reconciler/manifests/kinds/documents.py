@@ -7,7 +7,7 @@ Field names are those of Azure ML's Model.register and InferenceConfig (azureml-
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AliasChoices, ConfigDict, Field, model_validator
 
 from reconciler.manifests.kinds.base import (
     ModelName,
@@ -25,12 +25,10 @@ from reconciler.manifests.kinds.base import (
     refuse,
 )
 from reconciler.manifests.kinds.deployment import DeploymentSettings
-from reconciler.manifests.kinds.names import CREDENTIALS_IN_TEXT
+from reconciler.manifests.kinds.names import CREDENTIALS_IN_TEXT, FIELD_PATTERN, PYTHON_VERSION, REPO_PATH
 from reconciler.manifests.kinds.targets import AciTarget, AksTarget, BatchTarget, EdgeTarget, LocalTarget
 
-FieldPattern = Annotated[
-    str, Field(pattern=r"^([A-Za-z]+:)?/[^\s]*$", examples=["/spec/replicas", "Deployment:/spec/**"])
-]
+FieldPattern = Annotated[str, Field(pattern=FIELD_PATTERN, examples=["/spec/replicas", "Deployment:/spec/**"])]
 
 
 class DriftPolicy(Strict):
@@ -118,7 +116,7 @@ class BaseImageRegistry(Strict):
 class EnvironmentSpec(Strict):
     """A Python environment written out in place of a conda or requirements file."""
 
-    python: Annotated[str, Field(pattern=r"^3(\.[0-9]+){1,2}$")] | None = Field(
+    python: Annotated[str, Field(pattern=PYTHON_VERSION)] | None = Field(
         default=None, description="Python version, in quotes.", examples=["3.11"]
     )
     dependencies: list[Text] = Field(
@@ -139,10 +137,21 @@ _EXCLUDED_BY_ENVIRONMENT = (
 )
 
 
+def _also_spelt(schema: dict[str, Any]) -> None:
+    # azure-cli-ml reads `extraDockerfileSteps`, its documentation says `extraDockerFileSteps`.
+    schema["properties"]["extraDockerfileSteps"] = {
+        **schema["properties"]["extraDockerFileSteps"],
+        "description": "The same as `extraDockerFileSteps`.",
+        "deprecated": True,
+    }
+
+
 class InferenceConfigSpec(Strict):
     """How models are served: the code and what it needs. Paths count from `sourceDirectory` if that is given."""
 
-    entry_script: Annotated[str, Field(min_length=4, max_length=1024, pattern=r"^[^\x00-\x1f\\]+$")] = Field(
+    model_config = ConfigDict(json_schema_extra=_also_spelt)
+
+    entry_script: Annotated[str, Field(min_length=4, max_length=1024, pattern=REPO_PATH)] = Field(
         description="Python file with `init()` and `run(data)`.", examples=["score.py"]
     )
     source_directory: RepoPath | None = Field(

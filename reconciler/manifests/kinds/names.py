@@ -6,6 +6,27 @@ import re
 
 AS_TEXT = "put it in quotes"
 
+NAME = r"^[A-Za-z0-9]([-._A-Za-z0-9]{0,62})$"
+# Model.register, azureml-core 1.61.
+MODEL_NAME = r"^[A-Za-z0-9][-._A-Za-z0-9]{0,254}$"
+# Webservice names, azureml-core 1.61.
+SERVICE_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+FIELD_PATTERN = r"^([A-Za-z]+:)?/[^\s]*$"
+PYTHON_VERSION = r"^3(\.[0-9]+){1,2}$"
+SHA256 = r"^(sha256:)?[0-9a-f]{64}$"
+REPO_PATH = r"^[^\x00-\x1f\\]+$"
+
+# What a pattern asks for, in words.
+IN_WORDS = {
+    NAME: "letters, digits, `-`, `.` and `_`, 63 characters at most",
+    MODEL_NAME: "letters, digits, `-`, `.` and `_`, 255 characters at most",
+    SERVICE_NAME: "lower-case letters, digits and `-`, beginning with a letter, 32 characters at most",
+    FIELD_PATTERN: "a JSON pointer as plans print it, such as `/spec/replicas` or `Deployment:/spec/replicas`",
+    PYTHON_VERSION: 'such as "3.11"',
+    SHA256: "64 lower-case hexadecimal digits, with or without `sha256:` before them",
+    REPO_PATH: "folders are separated by `/`",
+}
+
 # Words at the end of a variable's name; `TOKENIZERS_PARALLELISM`, `MAX_TOKENS` and `KEYBOARD` are no secrets.
 _SECRET_END = re.compile(
     r"(^|[_a-z0-9])(PASSWORD|PASSWD|PWD|PASSPHRASE|SECRET|SECRETS|TOKEN|KEY|APIKEY|CREDENTIAL|CREDENTIALS|SAS)$"

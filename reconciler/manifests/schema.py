@@ -1,0 +1,74 @@
+"""JSON Schemas for editors, generated from the kinds: one file per kind and `manifest.json` for any of them.
+
+An editor with yaml-language-server uses them by the first line of a file:
+`# yaml-language-server: $schema=<path or address>/service.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+class _Generator(GenerateJsonSchema):
+    """Leaves out `null`: a key that has no value is left away."""
+
+    schema_dialect = DIALECT
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        result = super().default_schema(schema)
+        if result.get("default", ...) is None:
+            del result["default"]
+        return result
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """Schemas by file name, `manifest.json` last."""
+    from reconciler.manifests.kinds.documents import KINDS
+
+    found: dict[str, dict[str, Any]] = {}
+    definitions: dict[str, Any] = {}
+    for name, kind in KINDS.items():
+        schema = kind.model_json_schema(schema_generator=_Generator)
+        found[f"{name.lower()}.json"] = {"$schema": DIALECT, **schema}
+        definitions.update(schema.get("$defs", {}))
+        definitions[name] = {key: value for key, value in schema.items() if key != "$defs"}
+    found["manifest.json"] = {
+        "$schema": DIALECT,
+        "title": "Manifest",
+        "description": "Any document of a manifest repo.",
+        "type": "object",
+        "required": ["apiVersion", "kind"],
+        "properties": {
+            "apiVersion": {"const": "reconciler/v1", "description": "Version of this format."},
+            "kind": {"enum": list(KINDS), "description": "What this document is."},
+        },
+        "allOf": [
+            {"if": {"properties": {"kind": {"const": name}}}, "then": {"$ref": f"#/$defs/{name}"}} for name in KINDS
+        ],
+        "$defs": dict(sorted(definitions.items())),
+    }
+    return found
+
+
+def write_schemas(folder: Path) -> list[Path]:
+    """Writes all schemas into a folder, made if need be; the paths written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    for name, schema in schemas().items():
+        path = folder / name
+        path.write_text(json.dumps(schema, indent=2, ensure_ascii=False) + "\n")
+        written.append(path)
+    return written
