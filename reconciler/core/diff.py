@@ -263,18 +263,17 @@ class _ThreeWay:
             return MISSING
         wanted = self._preserve(pointer, wanted, now)
         git_changed = not equal(sides.sent, sides.desired)
-        moved = self.recorded and not self.interrupted and sides.sent is not MISSING
-        moved = moved and not equal(sides.answered, now)
+        moved = not equal(self._preserve(pointer, sides.answered, now), now)
         if equal(wanted, now):
-            self.stale = self.stale or git_changed
+            self.stale = self.stale or (git_changed and self.recorded)
             return wanted
-        if moved:
+        if moved and self.recorded and not self.interrupted and sides.sent is not MISSING:
             self.drift.append(FieldChange(pointer, now, sides.answered, Cause.DRIFT))
             if rule is FieldPolicy.REPORT and not git_changed:
                 return now
         if not self.recorded or git_changed:
             self.changes.append(FieldChange(pointer, now, wanted, Cause.PENDING))
-        elif not equal(sides.answered, now):
+        elif moved:
             self.changes.append(FieldChange(pointer, now, wanted, Cause.DRIFT))
         return wanted
 
