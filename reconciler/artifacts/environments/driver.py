@@ -75,6 +75,7 @@ class EnvironmentsDriver:
         machine: Finds the machine's Pythons and Java; called when first needed, and again for each build.
         environ: The daemon's environment variables, of which uv gets the few it needs.
         in_use: Who uses a virtual environment now; it is not deleted or rebuilt underneath them.
+        installation: Lists only what this installation built, and what stands where it wants to build; "" lists all.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class EnvironmentsDriver:
         machine: Callable[[], Machine],
         environ: Mapping[str, str],
         in_use: Callable[[Path], Sequence[str]] = processes_using,
+        installation: str = "",
     ) -> None:
         self._state_dir = state_dir.absolute()
         self._root = self._state_dir / "environments"
@@ -92,6 +94,7 @@ class EnvironmentsDriver:
         self._machine: Machine | None = None
         self._environ = dict(environ)
         self._in_use = in_use
+        self._installation = installation
         self._slots = Semaphore(settings.parallel)
         self._guard = Lock()
         self._jobs: dict[str, _Job] = {}
@@ -102,10 +105,10 @@ class EnvironmentsDriver:
 
     @classmethod
     def on_this_machine(
-        cls, state_dir: Path, settings: EnvironmentSettings, environ: Mapping[str, str]
+        cls, state_dir: Path, settings: EnvironmentSettings, environ: Mapping[str, str], installation: str = ""
     ) -> EnvironmentsDriver:
         """The driver with this machine's Pythons and Java, and the running processes as users."""
-        return cls(state_dir, settings, lambda: find_machine(environ, settings), environ)
+        return cls(state_dir, settings, lambda: find_machine(environ, settings), environ, installation=installation)
 
     @property
     def target(self) -> str:
@@ -195,7 +198,8 @@ class EnvironmentsDriver:
             names = set[str]()
         except OSError as exc:
             raise disk_error(exc) from exc
-        names |= {resource.name for resource in known if resource.kind == _KIND}
+        asked = {resource.name for resource in known if resource.kind == _KIND}
+        names |= asked
         resources: dict[ResourceId, Observed] = {}
         missing: list[str] = []
         for name in sorted(names):
@@ -206,6 +210,8 @@ class EnvironmentsDriver:
                 continue
             if record is not None:
                 seen = record.observed(name)
+                if self._installation and name not in asked and not seen.owned_by(self._installation):
+                    continue
                 resources[seen.id] = seen
         state = Completeness.PARTIAL if missing else Completeness.COMPLETE
         return Observation(self.target, state, resources, "; ".join(missing))

@@ -479,6 +479,16 @@ def test_copy_is_not_ours(bench: Bench) -> None:
     assert owned == {built.id.name: True, "py-cccccccccccc": False}
 
 
+def test_another_installation_lists_its_own(bench: Bench) -> None:
+    """A driver of one installation does not list what another built, unless asked for that very name."""
+    built = bench.build(bench.driver(), TINY)
+    other = EnvironmentsDriver(
+        bench.state, bench.settings, lambda: Machine((OWN,)), {}, lambda _: (), installation="elsewhere"
+    )
+    assert other.observe([]).resources == {}
+    assert list(other.observe([built.id]).resources) == [built.id]
+
+
 def test_unknown_folder_is_foreign(bench: Bench) -> None:
     """A folder without a record at a known place is seen, without a mark, and refused."""
     driver = bench.driver()
