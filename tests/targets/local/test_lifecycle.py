@@ -192,7 +192,10 @@ def test_staging_another_version_replaces_the_staged_one(bench):
 
 def test_whole_source_tree_and_models_are_there(bench):
     """The script finds its modules, its folder as working directory, and AZUREML_MODEL_DIR."""
-    script = "import os, lib.names\n\ndef init(): pass\n\ndef run(data):\n    return repr((lib.names.N, open('data.txt').read(), os.environ['AZUREML_MODEL_DIR']))\n"
+    script = (
+        "import os, lib.names\n\ndef init(): pass\n\ndef run(data):\n"
+        "    return repr((lib.names.N, open('data.txt').read(), os.environ['AZUREML_MODEL_DIR']))\n"
+    )
     files = {"score.py": "import sys\nsys.path.insert(0, '.')\n" + script, "lib/names.py": "N = 1\n", "data.txt": "x"}
     seen = bench.deploy(bench.deployment(files=files))
     assert score(seen)[1] == repr((1, "x", str(bench.models)))

@@ -4,6 +4,7 @@ import http.client
 import threading
 
 import pytest
+
 from reconciler.core.change import Action, Change, Step
 
 from .harness import until

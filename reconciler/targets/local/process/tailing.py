@@ -21,12 +21,16 @@ def tail(folder: Path, lines: int, follow: bool, stop: Event) -> Iterator[str]:
         file = current.open("rb")
     except FileNotFoundError:
         return
-    with file:
+    try:
         # Where following begins is fixed before looking back, so that no line is shown twice or not at all.
         end = os.fstat(file.fileno()).st_size
         yield from _last(folder, file, end, lines)
+    except BaseException:
+        file.close()
+        raise
     if follow:
-        yield from _follow(current, end, stop)
+        yield from _follow(folder, file, stop)
+    file.close()
 
 
 def _last(folder: Path, current: io.BufferedReader, end: int, lines: int) -> Iterator[str]:
@@ -54,11 +58,11 @@ def _lines(data: bytes) -> list[str]:
     return data.decode(errors="replace").splitlines()
 
 
-def _follow(path: Path, position: int, stop: Event) -> Iterator[str]:
+def _follow(folder: Path, file: io.BufferedReader, stop: Event) -> Iterator[str]:
     rest = b""
-    file = path.open("rb")
     try:
-        file.seek(position)
+        ended = False
+        newer: Path | None = None
         while True:
             chunk = file.read(65536)
             if chunk:
@@ -66,16 +70,34 @@ def _follow(path: Path, position: int, stop: Event) -> Iterator[str]:
                 for line in whole:
                     yield line.decode(errors="replace")
                 continue
-            try:
-                now = path.stat().st_ino
-            except FileNotFoundError:
-                return
-            if now != os.fstat(file.fileno()).st_ino:
-                # Rotated: what was appended before that has been read, the new file starts at its beginning.
+            if ended and newer is not None:
                 file.close()
-                file = path.open("rb")
+                file, ended = newer.open("rb"), False
                 continue
-            if stop.wait(_PAUSE):
+            newer = _next(folder, os.fstat(file.fileno()).st_ino)
+            if newer is not None:
+                # Rotated. What was appended just before is read first: hence one more turn with this file.
+                ended = True
+            elif not folder.exists() or stop.wait(_PAUSE):
                 return
+    except FileNotFoundError:
+        return
     finally:
         file.close()
+
+
+def _next(folder: Path, inode: int) -> Path | None:
+    """The file that was begun after the one with this inode; None if that is the newest."""
+    newer: Path | None = None
+    number = 0
+    while True:
+        path = folder / (f"{LOG}.{number}" if number else LOG)
+        try:
+            found = path.stat().st_ino
+        except FileNotFoundError:
+            # Rotated away altogether: on with the oldest that is left.
+            return newer
+        if found == inode:
+            return newer
+        newer = path
+        number += 1
