@@ -19,6 +19,8 @@ _BURST_MS = 400
 # How soon after it was set up a watch says so.
 _READY_MS = 150
 
+_VANISHED = 20
+
 _REF_FILES = ("HEAD", "packed-refs", "ORIG_HEAD")
 
 
@@ -42,12 +44,13 @@ class Watch:
         Raises:
             UnavailableError: The system watches no more files; poll instead.
         """
+        vanished = 0
         while not stop.is_set():
-            folders = self._folders()
-            if not folders:
-                raise UnavailableError(f"{self._git} is gone", hint="poll until it is back")
             first = True
             try:
+                folders = self._folders()
+                if not folders:
+                    raise UnavailableError(f"{self._git} is gone", hint="poll until it is back")
                 for changes in watch(
                     *folders,
                     watch_filter=self._matters,
@@ -59,13 +62,18 @@ class Watch:
                     recursive=False,
                 ):
                     if first:
-                        first = False
+                        first, vanished = False, 0
                         yield "watching"
                     if changes:
                         yield self._words(changes)
                         # New folders are not watched yet, and ones that went cannot be watched again later.
                         if set(self._folders()) != set(folders):
                             break
+            except FileNotFoundError as error:
+                # A folder of refs went between listing it and watching it (git pack-refs): list again.
+                vanished += 1
+                if vanished > _VANISHED or not self._git.is_dir():
+                    raise UnavailableError(f"{self._git} cannot be watched: {error}", hint="poll instead") from error
             except (OSError, RuntimeError) as error:
                 raise UnavailableError(
                     f"{self._git} cannot be watched: {error}",

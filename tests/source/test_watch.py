@@ -84,10 +84,8 @@ def test_a_branch_in_a_new_folder_and_a_checkout_are_noticed(repo: Repo, watchin
     repo.git("branch", "feature/deep/one")
     watcher.wait_for("feature")
     watcher.wakes_by("feature/deep/two", lambda n: repo.git("branch", f"feature/deep/two{n}"))
-    repo.git("checkout", "-q", "feature/deep/one")
-    watcher.wait_for("HEAD")
-    repo.git("pack-refs", "--all")
-    watcher.wait_for("packed-refs")
+    watcher.wakes_by("HEAD", lambda n: repo.git("checkout", "-q", ["feature/deep/one", "main"][n % 2]))
+    watcher.wakes_by("packed-refs", lambda n: (repo.git("branch", f"b{n}"), repo.git("pack-refs", "--all")))
 
 
 def test_an_edit_is_noticed_when_uncommitted_files_count(repo: Repo, watching: Callable[..., Watcher]) -> None:
