@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from reconciler.engine.lifecycle import State
-from reconciler.engine.reconcile import Outcome
+from reconciler.engine.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from reconciler.engine.lifecycle import State
 from reconciler.engine.progress import Result
 
 VERIFY_SECONDS = 0.25
+LONGEST_VERIFY_SECONDS = 60.0
 FIRST_POLL_SECONDS = 0.5
 LONGEST_POLL_SECONDS = 10.0
 PARTLY_SEEN_SECONDS = 15.0
@@ -31,7 +32,12 @@ class Again:
 
 
 def look_again(
-    observation: Observation | None, results: Collection[Result], holds: Collection[float], now: float, polls: int
+    observation: Observation | None,
+    results: Collection[Result],
+    holds: Collection[float],
+    now: float,
+    polls: int = 0,
+    streak: int = 0,
 ) -> Again:
     """The earliest reason to look again.
 
@@ -41,12 +47,14 @@ def look_again(
         holds: Unix times at which failed changes of this target may be tried again.
         now: Unix time.
         polls: How many looks in a row found something going on.
+        streak: How many runs in a row, this one excepted, changed something: with somebody who undoes our changes
+            we do not race.
     """
     if observation is None or observation.completeness is Completeness.UNAVAILABLE:
         return Again(unreachable=True)
     reasons: list[tuple[float, str]] = []
     if any(r.state is State.DONE for r in results):
-        reasons.append((VERIFY_SECONDS, "verifying"))
+        reasons.append((min(VERIFY_SECONDS * 2.0 ** min(streak, 20), LONGEST_VERIFY_SECONDS), "verifying"))
     if going_on(observation) or any(r.state is State.FAILED and r.code == "conflict" for r in results):
         reasons.append((poll_seconds(polls), "work in progress"))
     if not observation.complete:

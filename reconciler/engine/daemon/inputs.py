@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import structlog
+
 from reconciler.core.contents import Tree
+from reconciler.core.problems import errors_of
 from reconciler.core.resources import Desired, ResourceId
 from reconciler.engine.desired import DesiredState
 from reconciler.engine.reconcile import Reconciler
+
+log = structlog.get_logger(__name__)
+
+TOLD_PROBLEMS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +67,19 @@ def _of(target: str, state: DesiredState) -> dict[ResourceId, Desired]:
     if needed:
         own.update((d.id, d) for d in state.desired if d.id in needed)
     return own
+
+
+def tell_revision(inputs: Inputs) -> None:
+    """Logs a revision when it is first seen, with the first of its problems."""
+    revision, errors = inputs.tree.revision, errors_of(inputs.state.problems)
+    (log.warning if errors else log.info)(
+        "revision",
+        revision=revision.short,
+        sha=revision.sha,
+        subject=revision.subject,
+        services=len(inputs.state.services),
+        resources=len(inputs.state.desired),
+        errors=len(errors),
+    )
+    for problem in errors[:TOLD_PROBLEMS]:
+        log.warning("problem", revision=revision.short, code=problem.code, problem=str(problem))
