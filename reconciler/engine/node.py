@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reconciler.core.change import Action, Change, Step
+from reconciler.core.change import Action, Change, FieldChange, Step
+from reconciler.core.diff import differences
 from reconciler.core.driver import Driver, Endpoint, InProgress
 from reconciler.core.errors import ReconcilerError, Retry, TargetError, TimedOutError, UnavailableError
 from reconciler.core.outputs import fill_change
@@ -263,7 +264,7 @@ class Node:
         if self.prior is not None:
             self.around.store.put(self.prior)
         else:
-            self.around.store.forget(self.id)
+            self.around.store.withdraw(self.id)
 
     # Tests
 
@@ -356,4 +357,7 @@ class Node:
         before = replace(change.desired, spec=self.prior.sent)
         mark: Mark | None = replace(change.mark, spec_digest=before.spec_digest) if change.mark else None
         action = Action.REPLACE if change.action is Action.REPLACE else Action.UPDATE
-        return replace(change, action=action, desired=before, mark=mark, observed=seen, steps=(Step.APPLY,))
+        fields = tuple(FieldChange(*place) for place in differences(change.desired.spec, before.spec))
+        return replace(
+            change, action=action, fields=fields, desired=before, mark=mark, observed=seen, steps=(Step.APPLY,)
+        )

@@ -25,7 +25,8 @@ class FakeClock:
         return self.time
 
     def wait(self, event: threading.Event, seconds: float) -> bool:
-        if event.wait(0.01):
+        # An hour and more is the scheduler's way of waiting for a worker: no time passes then.
+        if event.wait(10.0 if seconds >= 3600 else 0.01):
             return True
         with self._lock:
             self.time += max(seconds, 0.0)

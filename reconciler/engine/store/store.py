@@ -160,6 +160,14 @@ class Store:
             if self._cache is not None:
                 self._cache = {i: b for i, b in self._cache.items() if i not in ids}
 
+    def withdraw(self, id_: ResourceId) -> None:
+        """Drops a baseline of something that was never made; what is known of its failures stays."""
+        with self._lock:
+            with self._write() as connection:
+                connection.execute(delete(tables.baselines).where(tables.baselines.c.id == str(id_)))
+            if self._cache is not None:
+                self._cache = {i: b for i, b in self._cache.items() if i != id_}
+
     # --- targets, and small facts
 
     def targets(self) -> dict[str, Target]:

@@ -1,0 +1,284 @@
+"""The engine over memory targets: what the world looks like afterwards, whatever goes wrong on the way.
+
+Drivers are tested in tests/contract, planning in tests/core.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from reconciler.core.change import Action
+from reconciler.core.policy import Policy
+from reconciler.engine.lifecycle import State
+from reconciler.engine.store import Store
+from reconciler.targets.memory.faults import Crashed, Fault
+from reconciler.targets.memory.world import World
+from tests.engine.harness import ALWAYS_FINE, House, digest_of, service, source
+
+
+@pytest.fixture
+def house(store: Store, clock) -> House:
+    return House(store, clock, {"east": World(), "west": World()})
+
+
+@pytest.fixture
+def answers():
+    """A server that answers every request with the status its path ends in."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(int(self.server.answer))
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.answer = 200
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_what_git_wants_is_made_and_then_left_alone(house: House):
+    """The second reconcile writes nothing at the target and nothing in the record."""
+    house.want(service("a"), service("b", "west"))
+
+    first = house.go()
+    before = (len(house.worlds["east"].writes), house.store.baselines(), house.store.history())
+    second = house.go()
+
+    assert first.word == "applied"
+    assert {str(r.id) for r in first.results} == {"east/service/a", "west/service/b"}
+    assert not second.results
+    assert (len(house.worlds["east"].writes), house.store.baselines(), house.store.history()) == before
+
+
+def test_a_dependency_at_another_target_comes_first_and_gives_its_output(house: House):
+    """An unknown is filled in from the answer of what was applied just before."""
+    made = source("image", "bytes", "west")
+    house.want(service("a", image=digest_of(made), needs=[str(made.id)]), made)
+
+    outcome = house.go()
+
+    assert outcome.word == "applied"
+    native = house.worlds["east"].native("service/a")
+    assert native["image"].startswith("sha256:")
+    assert house.plan().empty
+
+
+def test_what_depends_on_a_failure_is_skipped_and_the_rest_goes_on(house: House):
+    """Independent branches are carried out; the dependent one says what it waited for."""
+    made = source("image", "bytes", "west")
+    house.worlds["west"].fault(Fault("write", "403", times=-1))
+    house.want(service("a", image=digest_of(made), needs=[str(made.id)]), made, service("b"))
+
+    outcome = house.go(wait=False)
+
+    states = {str(r.id): r.state for r in outcome.results}
+    assert states == {
+        "west/source/image": State.FAILED,
+        "east/service/a": State.SKIPPED,
+        "east/service/b": State.DONE,
+    }
+    assert outcome.word == "partly"
+
+
+def test_slow_work_is_observed_until_it_is_done(house: House):
+    """A target that only says that it works on it is looked at, not believed."""
+    house.worlds["east"].slow("write", 4)
+    house.want(service("a", kind="plain"))
+
+    assert house.go().word == "applied"
+    assert house.plan().empty
+
+
+def test_a_passing_error_is_tried_again(house: House):
+    """A 503 and a 429 with its own pause end in success within one run."""
+    house.worlds["east"].fault(Fault("write", "503"), Fault("write", "429", retry_after=3.0))
+    house.want(service("a", kind="plain"))
+
+    assert house.go().word == "applied"
+
+
+def test_a_staying_error_is_held_back_longer_each_time_and_a_new_commit_lifts_it(house: House, clock):
+    """The hold names the reason; another version is tried at once."""
+    house.worlds["east"].fault(Fault("write", "422", times=2))
+    house.want(service("a", kind="plain"))
+    house.go(wait=False)
+
+    blocked = house.plan().blocked
+    assert len(blocked) == 1
+    assert "tried again in" in blocked[0].reason
+    clock.advance(11)
+    house.go(wait=False)
+    hold, attempts = next(iter(house.store.holds().values()))
+    assert attempts == 2
+    assert hold.until - clock.now() == pytest.approx(20, abs=1)
+
+    house.want(service("a", kind="plain", image="two"))
+    assert house.go().word == "applied"
+    assert not house.store.holds()
+
+
+def test_a_stale_version_is_looked_at_again_and_applied(house: House):
+    """A conflict leads to a new plan in the same run."""
+    house.want(service("a", kind="plain"))
+    house.go()
+    house.worlds["east"].fault(Fault("write", "412"))
+    house.want(service("a", kind="plain", image="two"))
+
+    assert house.go().word == "applied"
+    assert house.worlds["east"].native("plain/a")["image"] == "two"
+
+
+def test_a_version_that_fails_its_tests_is_discarded_and_the_old_one_stays(house: House, answers):
+    """Traffic never moves to what did not pass; the result says which test failed."""
+    world = house.worlds["east"]
+    world.serve("service/a", answers.url, staged=True)
+    house.want(service("a", tests=[ALWAYS_FINE]))
+    first = house.go()
+    assert first.word == "applied", first.results
+
+    answers.answer = 500
+    house.want(service("a", image="two", tests=[ALWAYS_FINE]))
+    outcome = house.go(wait=False)
+
+    assert outcome.results[0].code == "tests-failed"
+    assert "answers: status 500 instead of 200" in outcome.results[0].reason
+    assert world.native("service/a")["image"] == "one"
+    assert house.store.baselines()[outcome.results[0].id].pending is None
+
+
+def test_what_cannot_be_staged_goes_back_when_its_tests_fail(house: House, answers):
+    """The previous version is applied again; the record is what it was."""
+    world = house.worlds["east"]
+    world.serve("plain/a", answers.url)
+    house.want(service("a", kind="plain", tests=[ALWAYS_FINE]))
+    assert house.go().word == "applied"
+
+    answers.answer = 500
+    house.want(service("a", kind="plain", image="two", tests=[ALWAYS_FINE]))
+    outcome = house.go(wait=False)
+
+    assert outcome.results[0].state is State.FAILED
+    assert world.native("plain/a")["image"] == "one"
+    assert house.plan().blocked
+
+
+def test_what_git_no_longer_names_is_deleted_after_its_dependents(house: House):
+    """The order of deleting is that of making, reversed, also across targets."""
+    made = source("image", "bytes", "west")
+    house.want(
+        service("a", image=digest_of(made), needs=[str(made.id)]), made, service("keep"), service("keep", "west")
+    )
+    house.go()
+    ended: list[str] = []
+    house.on_progress = lambda event: ended.append(str(event.id)) if event.state is State.DONE else None
+
+    house.want(service("keep"), service("keep", "west"))
+    house.go()
+
+    assert ended == ["east/service/a", "west/source/image"]
+    assert house.worlds["east"].names() == ["service/keep"]
+
+
+def test_a_delete_needs_two_looks_that_agree(house: House):
+    """A second reading that fails keeps what the first one would have deleted."""
+    house.want(service("a"), service("b"))
+    house.go()
+    house.want(service("b"))
+    house.worlds["east"].fault(Fault("list", "500", skip=1))
+
+    house.go()
+
+    assert "service/a" in house.worlds["east"].names()
+    house.go()
+    assert "service/a" not in house.worlds["east"].names()
+
+
+def test_one_target_down_blinds_no_other(house: House):
+    """The other target's changes are carried out; those of the lost one are blocked with the reason."""
+    house.want(service("a"), service("b", "west"))
+    house.worlds["east"].fault(Fault("list", "broken", times=-1))
+
+    outcome = house.go(wait=False)
+
+    assert [str(r.id) for r in outcome.results] == ["west/service/b"]
+    assert [str(b.id) for b in outcome.plan.blocked] == ["east/service/a"]
+
+
+def test_drift_is_noted_once_healed_and_noted_again_when_it_returns(house: House):
+    """Reconciling a hundred times with the same reported drift leaves one note, with its time."""
+    quiet = Policy(rules=())
+    house.want(service("a", policy=quiet))
+    house.go()
+    house.worlds["east"].edit("service/a", "/image", "other")
+
+    healed = house.go()
+
+    assert healed.plan.drift[0].fields[0].pointer == "/image"
+    assert house.worlds["east"].native("service/a")["image"] == "one"
+    assert [a.outcome for a in house.store.history()] == ["applied", "drift", "applied"]
+    house.go()
+    assert not house.store.drift_since()
+
+
+def test_a_lost_store_adopts_what_runs(tmp_path: Path, clock):
+    """Nothing is written to the target, and the next plan is empty."""
+    worlds = {"east": World()}
+    first = House(Store(tmp_path / "one.db", clock), clock, worlds)
+    first.want(service("a")).go()
+    writes = len(worlds["east"].writes)
+
+    fresh = House(Store(tmp_path / "two.db", clock), clock, worlds, number=1)
+    fresh.wanted = first.wanted
+    outcome = fresh.go()
+
+    assert [r.action for r in outcome.results] == [Action.ADOPT]
+    assert len(worlds["east"].writes) == writes
+    assert fresh.plan().empty
+    first.store.close()
+    fresh.store.close()
+
+
+MOMENTS = [
+    (op, when, skip) for op in ("write", "stage", "promote", "list") for when in ("before", "after") for skip in (0, 1)
+]
+
+
+@pytest.mark.parametrize(("op", "when", "skip"), MOMENTS)
+def test_a_crash_at_any_call_converges(tmp_path: Path, clock, op: str, when: str, skip: int):
+    """Whatever call the process died in, the next one finishes the work: nothing twice, nothing orphaned."""
+    worlds = {"east": World(), "west": World()}
+    made = source("image", "bytes", "west")
+    before = [service("a", image=digest_of(made), needs=[str(made.id)], extra="gone later"), made, service("b", "west")]
+    after = [service("a", image="two"), service("b", "west", kind="plain"), service("c", zone="1")]
+    house = House(Store(tmp_path / "state.db", clock), clock, worlds)
+    house.want(*before).go()
+
+    worlds["east"].fault(Fault(op, "crash", when, skip=skip))
+    with contextlib.suppress(Crashed):
+        house.want(*after).go()
+    house.store.close()
+    again = House(Store(tmp_path / "state.db", clock), clock, worlds, number=2)
+    again.wanted = after
+    worlds["east"].clear_faults()
+    again.go()
+    again.go()
+
+    assert again.plan().empty
+    assert worlds["east"].names() == ["service/a", "service/c"]
+    assert worlds["west"].names() == ["plain/b"]
+    assert "extra" not in worlds["east"].native("service/a")
+    again.store.close()
