@@ -16,6 +16,8 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+from .errors import StartError
+
 logger = logging.getLogger("reconciler.serving")
 
 
@@ -30,11 +32,14 @@ class Control:
         self._reading: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
-        """Open the socket and begin to listen to orders."""
+        """Open the socket and begin to listen to orders. Raises StartError where there is no socket."""
         if self._fd is None:
             return
-        os.set_inheritable(self._fd, False)
-        sock = socket.socket(fileno=self._fd)
+        try:
+            os.set_inheritable(self._fd, False)
+            sock = socket.socket(fileno=self._fd)
+        except OSError as error:
+            raise StartError(f"--control-fd {self._fd} is no socket: {error.strerror}", exit_code=4) from None
         sock.setblocking(False)
         reader, self._writer = await asyncio.open_connection(sock=sock)
         self._reading = asyncio.create_task(self._listen(reader))

@@ -17,7 +17,7 @@ from .settings import Script
 logger = logging.getLogger("reconciler.serving")
 
 # In a pickle the key is followed by a few opcodes and the version as a short string (protocols 2 to 5).
-_VERSION = re.compile(rb"_sklearn_version.{0,12}?(\d+\.\d+(?:\.[0-9a-z]+)*)", re.DOTALL)
+_VERSION = re.compile(rb"_sklearn_version.{0,12}?(\d+\.\d+(?:\.\d+)*(?:\.?(?:dev|rc|post)\d+)?)", re.DOTALL)
 _SUSPECT = re.compile(r"sklearn|unpickl|incompatible dtype|__setstate__|numpy\.core|numpy\._core", re.IGNORECASE)
 SCAN_BYTES = 64 * 1024 * 1024
 SCAN_FILES = 200

@@ -14,6 +14,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from email.utils import formatdate
 from typing import Any
 
@@ -145,7 +146,7 @@ class Worker:
         return receiver
 
     def _on_loop(self, function: Callable[..., None], *args: Any) -> None:
-        if not self._loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed: the server has ended
             self._loop.call_soon_threadsafe(function, *args)
 
     # -- the event loop's thread

@@ -37,21 +37,24 @@ PID = "import os\ndef init(): pass\ndef run(data): return os.getpid()"
         ("from sklearn.externals import six", "add six"),
     ],
 )
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_script_that_cannot_start_ends_with_3_and_the_reason(serve, script, words, workers, without_six):
+def test_a_script_that_cannot_start_ends_with_3_and_the_reason(serve, script, words, without_six):
     """Exit code 3, a readable line in the log, and the same reason on the control socket."""
-    options = [f"--workers={workers}"] if workers > 1 else []
-    server = serve(script, *options, wait=None, env=without_six)
+    server = serve(script, wait=None, env=without_six)
     assert server.process.wait(20) == 3
     assert words in server.log.read_text()
-    reasons = [server.event("failed")["reason"]] if workers == 1 else [server.log.read_text()]
-    assert words in reasons[0]
+    assert words in server.event("failed")["reason"]
+
+
+def test_several_workers_that_cannot_start_end_with_3_too(serve):
+    """The workers' exit code is the server's."""
+    server = serve("def init(): raise ValueError('no model here')\ndef run(d): pass", "--workers=2", wait=None)
+    assert server.process.wait(20) == 3
+    assert "failed: ValueError: no model here" in server.log.read_text()
 
 
 @pytest.fixture
 def without_six(tmp_path):
     """An environment in which six cannot be found."""
-    (tmp_path / "usercustomize.py").write_text("")
     folder = tmp_path / "hidden"
     folder.mkdir()
     code = (
@@ -211,8 +214,19 @@ def test_it_imports_nothing_but_what_it_requires():
         "print(*sorted({name.partition('.')[0] for name in sys.modules} - set(sys.stdlib_module_names)))"
     )
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    allowed = {"anyio", "click", "h11", "httptools", "idna", "reconciler", "starlette", "typing_extensions", "uvicorn"}
+    allowed = {
+        "anyio",
+        "click",
+        "h11",
+        "httptools",
+        "idna",
+        "reconciler",
+        "starlette",
+        "typing_extensions",
+        "uvicorn",
+        "watchfiles",
+    }
     loaded = {name for name in said if not name.startswith("_")}
-    assert loaded <= allowed | {"reconciler", "uvloop", "sniffio"}
+    assert loaded <= allowed | {"uvloop", "sniffio", "cython_runtime"}
     code = "import sys, reconciler.serving.cli; print('reconciler.core' in sys.modules, 'pydantic' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["False", "False"]

@@ -68,7 +68,7 @@ class Finder(MetaPathFinder):
         for old, new in ALIASES.items():
             if fullname == old or fullname.startswith(old + "."):
                 name = new + fullname[len(old) :]
-                if importlib.util.find_spec(new) is None:
+                if not _exists(new):
                     raise ModuleNotFoundError(
                         f"No module named {fullname!r}: it became the package {new!r}, "
                         f"which this environment does not have; add {new} to it",
@@ -76,6 +76,13 @@ class Finder(MetaPathFinder):
                     )
                 return ModuleSpec(fullname, _Alias(name), origin="reconciler.serving", is_package=True)
         return None
+
+
+def _exists(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ImportError:
+        return False
 
 
 class _StandIn(Loader):
