@@ -264,7 +264,7 @@ class Node:
         if self.prior is not None:
             self.around.store.put(self.prior)
         else:
-            self.around.store.withdraw(self.id)
+            self.around.store.unrecord(self.id)
 
     # Tests
 

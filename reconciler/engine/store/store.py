@@ -160,7 +160,7 @@ class Store:
             if self._cache is not None:
                 self._cache = {i: b for i, b in self._cache.items() if i not in ids}
 
-    def withdraw(self, id_: ResourceId) -> None:
+    def unrecord(self, id_: ResourceId) -> None:
         """Drops a baseline of something that was never made; what is known of its failures stays."""
         with self._lock:
             with self._write() as connection:
