@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import http.client
 import io
+import json
 import os
 import shutil
 import socket
@@ -20,7 +21,7 @@ from reconciler.core.policy import Policy
 from reconciler.core.resources import Health, Mark, Observed, ResourceId
 from reconciler.core.secrets import Secret
 from reconciler.targets.local.process.driver import ProcessDriver
-from reconciler.targets.local.process.layout import BELONGS_TO, lock_holder
+from reconciler.targets.local.process.layout import BELONGS_TO, lock_holder, remove_tree
 from reconciler.targets.local.process.look import look
 from reconciler.targets.local.process.spawn import sweep
 from reconciler.targets.local.process.staging import Parts
@@ -200,10 +201,12 @@ class Bench:
         self.driver.close()
         folders = [path for path in self.root.glob("[!.]*") if path.is_dir()] if self.root.exists() else []
         for folder in folders:
+            self.uids |= {json.loads((folder / "identity.json").read_text())["uid"]} if _marked(folder) else set()
             if (folder / "lock").exists() and (pid := lock_holder(str(folder))):
                 os.kill(pid, 9)
         for uid in self.uids:
             sweep(uid)
+            remove_tree(f"/tmp/reconciler-{os.getuid()}/{uid[:20]}")
         until(lambda: not self.processes())
 
     def processes(self):
@@ -215,6 +218,13 @@ class Bench:
         return f"{self.root}/".encode() in line or (
             f"{BELONGS_TO}=".encode() in environment and str(self.root).encode() in environment
         )
+
+
+def _marked(folder):
+    try:
+        return "uid" in json.loads((folder / "identity.json").read_text())
+    except (OSError, ValueError):
+        return False
 
 
 def _pids():

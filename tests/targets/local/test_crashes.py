@@ -144,7 +144,12 @@ threading.Event().wait()
 """
 
 
-@pytest.mark.parametrize("after", [0.0, 0.01, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.5])
+LONG = [
+    pytest.param(after, marks=pytest.mark.long) for after in (0.0, 0.02, 0.03, 0.05, 0.07, 0.15, 0.2, 0.3, 0.4, 0.6)
+]
+
+
+@pytest.mark.parametrize("after", [0.01, 0.1, 0.5, *LONG])
 def test_daemon_killed_at_any_moment(bench, after):
     """A daemon process killed at some moment of a roll-out leaves what the next one brings to its end."""
     bench.deploy(bench.deployment("one"))
@@ -191,7 +196,7 @@ def test_leftover_processes_are_swept(bench):
     orphan = subprocess.Popen(["sleep", "600"], env={BELONGS_TO: uid}, start_new_session=True)
     os.kill(seen.outputs["pid"], 9)
     until(lambda: not bench.processes())
-    Supervisor.ensure(bench.folder())
+    Supervisor.ensure(bench.folder(), uid)
     assert orphan.wait(10) == -signal.SIGKILL
     assert any(f"process {orphan.pid} of an earlier run" in event["text"] for event in bench.state()["events"])
 

@@ -1,13 +1,17 @@
 """What goes wrong has a reason that names it, and the version before serves on."""
 
+import dataclasses
 import os
 import socket
 
 import pytest
 
 from reconciler.core.change import Step
-from reconciler.core.errors import AccessError, InvalidError, TerminalError
+from reconciler.core.errors import InvalidError, TerminalError, UnavailableError
 from reconciler.core.resources import Health
+from reconciler.targets.local.process.commands import Supervisor
+from reconciler.targets.local.process.look import look
+from reconciler.targets.local.process.refusals import Refusal
 
 from .harness import free_port, score, until, with_changed
 
@@ -196,8 +200,6 @@ def test_too_little_memory_is_named(bench):
 
 def test_image_cannot_be_a_process(bench):
     """A ready-made image is refused when rendering, with a way out."""
-    import dataclasses
-
     deployment = bench.deployment()
     deployment = with_changed(deployment, image=dataclasses.replace(deployment.image, image="registry/x:1"))
     with pytest.raises(InvalidError, match="cannot be run as a process") as caught:
@@ -205,9 +207,39 @@ def test_image_cannot_be_a_process(bench):
     assert caught.value.problems[0].code == "image-needs-containers"
 
 
-def test_state_directory_that_cannot_be_written(bench):
-    """A file where the state directory should be is an error of access or availability, not a traceback."""
+def test_state_directory_that_cannot_be_made(bench):
+    """A file where the state directory should be is said so; nothing is half-made."""
     bench.root.write_text("in the way")
-    with pytest.raises((AccessError, Exception), match="diabetes"):
+    with pytest.raises(UnavailableError, match="diabetes cannot be read: Not a directory"):
         bench.apply(bench.change(bench.deployment(), Step.STAGE))
+    with pytest.raises(UnavailableError, match="cannot be read"):
+        bench.observe()
     bench.root.unlink()
+
+
+def test_promotion_that_cannot_be_recorded_does_not_happen(bench):
+    """With a disk that takes no state file, the version before serves on and the reason is told."""
+    bench.deploy(bench.deployment("one"))
+    bench.stage(bench.deployment("two"))
+    change = bench.change(bench.deployment("two"), Step.PROMOTE)
+    supervisor = Supervisor(bench.folder(), look(bench.folder()).uid)
+    state = bench.folder() / "service.json"
+    state.unlink()
+    state.mkdir()
+    supervisor.do("promote", specDigest=change.mark.spec_digest, mark=change.mark.to_json())
+    staged = until(lambda: (now := supervisor.do("status")["staged"]) and now["health"] == "Degraded" and now)
+    assert "state file cannot be written" in staged["reason"]
+    assert bench.driver.observe([bench.id()]).complete is False
+    state.rmdir()
+    bench.apply(bench.change(bench.deployment("two"), Step.DISCARD))
+    assert score(bench.observe()) == (200, "one")
+
+
+def test_supervisor_of_another_service_refuses(bench):
+    """A command meant for another service is not carried out."""
+    bench.deploy(bench.deployment())
+    supervisor = Supervisor(bench.folder(), look(bench.folder()).uid)
+    supervisor._uid = "0" * 32
+    with pytest.raises(Refusal, match="keeps another service"):
+        supervisor.do("stop", drainSeconds=0, remove=True, why="mistaken")
+    assert bench.observe().health is Health.HEALTHY

@@ -26,7 +26,7 @@ from reconciler.targets.local.process.refusals import Refusal
 from reconciler.targets.local.process.wire import ask
 
 _START_SECONDS = 20.0
-_ANSWER_SECONDS = 5.0
+_ANSWER_SECONDS = 2.0
 
 
 def create_folder(
@@ -61,13 +61,14 @@ def create_folder(
 
 
 class Supervisor:
-    """The supervisor of a folder, reached by its control socket."""
+    """The supervisor of a folder, reached by its control socket; one that keeps another service refuses."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, uid: str) -> None:
+        self._uid = uid
+        self._path = f"{sockets_folder(str(folder), uid)}/{CONTROL}"
 
     @classmethod
-    def ensure(cls, folder: Path) -> Supervisor:
+    def ensure(cls, folder: Path, uid: str) -> Supervisor:
         """The living supervisor of a folder, started if there is none.
 
         Raises:
@@ -76,7 +77,7 @@ class Supervisor:
         deadline = time.monotonic() + _START_SECONDS
         if lock_holder(str(folder)) is None:
             _start(folder)
-        supervisor = cls(folder)
+        supervisor = cls(folder, uid)
         while True:
             try:
                 supervisor.do("status")
@@ -94,8 +95,7 @@ class Supervisor:
         Raises:
             Refusal: The supervisor says no. OSError: It does not answer.
         """
-        path = f"{sockets_folder(str(self._folder))}/{CONTROL}"
-        answer = ask(path, {"do": command, **arguments}, _ANSWER_SECONDS)
+        answer = ask(self._path, {"do": command, "uid": self._uid, **arguments}, _ANSWER_SECONDS)
         if "error" in answer:
             raise Refusal(answer)
         return answer["state"]

@@ -3,6 +3,7 @@
 # No pathlib: it would cost each supervisor a megabyte.
 # No pathlib: it would cost each supervisor a megabyte.
 # No pathlib: it would cost each supervisor a megabyte.
+# No pathlib: it would cost each supervisor a megabyte.
 # ruff: noqa: PTH101, PTH108
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ class Control:
         service = self._service
         if service is None:
             return {"error": "busy", "message": "the supervisor is starting"}
+        if message.get("uid") != service.identity["uid"]:
+            return {"error": "conflict", "message": "this supervisor keeps another service"}
         try:
             match message.get("do"):
                 case "status":

@@ -28,7 +28,7 @@ from reconciler.core.resources import Completeness, Desired, Health, Mark, Obser
 from reconciler.core.values import to_json
 from reconciler.targets.local.process import refusals, staging
 from reconciler.targets.local.process.commands import Supervisor, create_folder
-from reconciler.targets.local.process.layout import remove_leftovers, remove_tree, take_away
+from reconciler.targets.local.process.layout import remove_leftovers, remove_tree, sockets_folder, take_away
 from reconciler.targets.local.process.look import View, look, observed, url
 from reconciler.targets.local.process.render import IN_PLACE, KIND, render, version_of
 from reconciler.targets.local.process.spawn import sweep
@@ -243,10 +243,10 @@ class ProcessDriver:
     def _prepare(self, resource: ResourceId, desired: Desired, digest: str, promote: Mark | None) -> None:
         folder = self._root / resource.name
         with refusals.mapped(str(resource)):
-            supervisor = Supervisor.ensure(folder)
             view = look(folder)
             if view is None or view.identity is None:
                 raise ConflictError(f"{resource} went away while it was being staged")
+            supervisor = Supervisor.ensure(folder, view.uid)
             launch = staging.prepare(self._parts, folder, view.uid, desired.service, desired.spec, digest)
             job = self._jobs.get(resource.name)
             if job is not None and job.cancelled:
@@ -267,7 +267,7 @@ class ProcessDriver:
             return now.staged is not None and now.staged["specDigest"] == digest
 
         if waits(view) or not _done(change, view):
-            Supervisor(view.folder).do("promote", specDigest=digest, mark=mark.to_json())
+            Supervisor(view.folder, view.uid).do("promote", specDigest=digest, mark=mark.to_json())
         return self._when(
             change, lambda now: _done(change, now) and not waits(now) and not now.state["busy"], _PATIENCE
         )
@@ -280,7 +280,7 @@ class ProcessDriver:
         if view is None:
             return Done(None)
         if view.pid is not None:
-            Supervisor(view.folder).do("discard")
+            Supervisor(view.folder, view.uid).do("discard")
         elif not view.record:
             self._take_away(view)
         return self._when(change, lambda now: now.staged is None and bool(now.record), _PATIENCE)
@@ -296,7 +296,7 @@ class ProcessDriver:
         keys = None
         if view.keys_changed or spec["auth"] != view.record["spec"].get("auth"):
             keys = staging.key_digests(self._parts, desired.spec)
-        Supervisor(view.folder).do(
+        Supervisor(view.folder, view.uid).do(
             "amend", mark=mark.to_json(), spec=spec, keys=keys, specDigest=digest, id=version_of(desired.spec)
         )
         return Done(self._observe(change.id))
@@ -314,13 +314,16 @@ class ProcessDriver:
             self._take_away(view)
             return Done(None)
         drain = float(view.record.get("spec", {}).get("drainSeconds", _DRAIN_DEFAULT))
-        Supervisor(view.folder).do("stop", drainSeconds=drain, remove=True, why="deleted")
+        Supervisor(view.folder, view.uid).do("stop", drainSeconds=drain, remove=True, why="deleted")
         return self._when(change, lambda now: False, _PATIENCE / 2)
 
     def _take_away(self, view: View) -> None:
         """Removes what a dead supervisor left, processes first."""
         sweep(view.uid)
+        sockets = sockets_folder(str(view.folder), view.uid)
         take_away(str(view.folder))
+        if sockets != str(view.folder):
+            remove_tree(sockets)
         remove_leftovers(str(self._root), view.folder.name)
 
     def _when(self, change: Change, settled: Callable[[View], bool], patience: float) -> Done | InProgress:

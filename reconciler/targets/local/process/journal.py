@@ -3,6 +3,7 @@
 # No pathlib: it would cost each supervisor a megabyte.
 # No pathlib: it would cost each supervisor a megabyte.
 # No pathlib: it would cost each supervisor a megabyte.
+# No pathlib: it would cost each supervisor a megabyte.
 # ruff: noqa: PTH105
 
 from __future__ import annotations

@@ -12,6 +12,7 @@
 # No pathlib: it would cost each supervisor a megabyte.
 # No pathlib: it would cost each supervisor a megabyte.
 # No pathlib: it would cost each supervisor a megabyte.
+# No pathlib: it would cost each supervisor a megabyte.
 # ruff: noqa: PTH102, PTH104, PTH105, PTH106, PTH108, PTH116, PTH123, PTH208
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def _unlink(path: str) -> None:
         os.unlink(path)
 
 
-def sockets_folder(folder: str) -> str:
+def sockets_folder(folder: str, uid: str) -> str:
     """Where a service's sockets lie: in its folder, or in a private short one of this user if the path is too long.
 
     Raises:
@@ -88,10 +89,8 @@ def sockets_folder(folder: str) -> str:
     """
     if len(os.fsencode(folder)) <= _LONGEST_FOLDER:
         return folder
-    import hashlib  # costs each supervisor a megabyte, and few paths are that long
-
-    base = f"/tmp/reconciler-{os.getuid()}"  # noqa: S108 - created 0700 and checked below
-    short = f"{base}/{hashlib.sha256(os.fsencode(folder)).hexdigest()[:20]}"
+    base = f"/tmp/reconciler-{os.getuid()}"  # noqa: S108 - made with mode 0700 and checked below
+    short = f"{base}/{uid[:20]}"
     for path in (base, short):
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, 0o700)

@@ -80,6 +80,8 @@ def look(folder: Path) -> View | None:
     except FileNotFoundError:
         return View(folder, None) if folder.is_dir() else None
     except NotADirectoryError:
+        if not folder.is_file():
+            raise
         return View(folder, None)
     # The lock first: a supervisor that ends after this leaves a state that was true when we looked.
     pid = lock_holder(str(folder))

@@ -118,12 +118,18 @@ class Loop:
 
     def _reap(self) -> None:
         for pid in list(self._children):
-            # WNOWAIT first: as long as the child is not reaped its id cannot be taken by another group.
-            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            # WNOWAIT first: as long as the child is not reaped its id cannot be taken by another group. macOS has no
+            # waitid before Python 3.13; there the group is killed right after.
+            done = 0, 0
+            if not hasattr(os, "waitid"):
+                done = os.waitpid(pid, os.WNOHANG)
+                if not done[0]:
+                    continue
+            elif os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 continue
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
-            _, status = os.waitpid(pid, 0)
+            _, status = done if done[0] else os.waitpid(pid, 0)
             self._children.pop(pid)(status)
 
 

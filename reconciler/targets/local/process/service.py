@@ -7,6 +7,7 @@ version before serves on; after that it drains. So whatever ends this process le
 # No pathlib: it would cost each supervisor a megabyte.
 # No pathlib: it would cost each supervisor a megabyte.
 # No pathlib: it would cost each supervisor a megabyte.
+# No pathlib: it would cost each supervisor a megabyte.
 # ruff: noqa: PTH208
 
 from __future__ import annotations
@@ -245,20 +246,14 @@ class Service:
                 with contextlib.suppress(Refused):
                     self._begin(staged, mark)
         elif staged.strikes:
-            # It was healthy a moment ago and fell over its first connections: the version before serves on.
-            staged.failure = f"ended while it was promoted: {staged.trouble}"
-            staged.end(float(staged.launch["drainSeconds"]))
-            self._promoting = None
-            if self._serving is None:
-                staged.listener.close()
-                self._listener = None
+            # It was healthy a moment ago and fell over its first connections.
+            self._give_up(staged, f"ended while it was promoted: {staged.trouble}")
         elif staged.all_in(ACCEPTING):
             self._promoted(staged, self._promoting)
 
     def _promoted(self, group: Group, mark: dict[str, Any]) -> None:
-        before = self._serving
+        before = self._serving, self.record, self.generation, self.port
         self._serving, self._staged, self._promoting = group, None, None
-        self._listener = None
         self.record = {
             "mark": mark,
             "spec": group.launch["spec"],
@@ -269,12 +264,35 @@ class Service:
         self.generation += 1
         self.port = group.listener.port
         self.journal.event(f"version {group.id[:8]} promoted")
-        self.save(durable=True)
-        if before:
-            before.end(float(before.launch["drainSeconds"]))
-            if before.listener is not group.listener:
-                before.listener.close()
-            self._ending.append(before)
+        old = before[0]
+        if old:
+            # Before the record is written, so that with it stands that the service is busy handing over.
+            self._ending.append(old)
+        try:
+            self.save(durable=True)
+        except Refused as error:
+            # What cannot be recorded did not happen: the version before, which still accepts, stays.
+            self._serving, self.record, self.generation, self.port = before
+            self._staged = group
+            if old:
+                self._ending.remove(old)
+            self._give_up(group, str(error))
+            return
+        self._listener = None
+        if old:
+            old.end(float(old.launch["drainSeconds"]))
+            if old.listener is not group.listener:
+                old.listener.close()
+
+    def _give_up(self, staged: Group, why: str) -> None:
+        """Ends a promotion that failed; the version before serves on."""
+        self._promoting = None
+        staged.failure = why
+        staged.end(float(staged.launch["drainSeconds"]))
+        self.journal.event(f"version {staged.id[:8]} not promoted: {why.splitlines()[0][:200]}")
+        if self._serving is None:
+            staged.listener.close()
+            self._listener = None
 
     def _collect(self) -> None:
         """Forgets groups that have ended, with their files."""

@@ -63,7 +63,7 @@ def _set_up(folder: str) -> Loop:
         state: dict[str, Any] = read_json(f"{folder}/{STATE}") or {}
     except ValueError:
         state = {}  # a damaged state file costs the port and the events, not the service
-    identity["sockets"] = sockets_folder(folder)
+    identity["sockets"] = sockets_folder(folder, str(identity["uid"]))
     left = sweep(str(identity["uid"]))
     loop = Loop()
     control = Control(loop, identity["sockets"])

@@ -11,11 +11,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Event, Lock
 
-from reconciler.targets.local.process.layout import CONTROL, sockets_folder
+from reconciler.targets.local.process.layout import CONTROL, IDENTITY, read_json, sockets_folder
 from reconciler.targets.local.process.wire import Lines, connect, encode
 
 _LOOK_AT_STOP = 0.2  # seconds between looks at the stop event, which no selector can wait for
-_RETRY = 5
 
 
 class Watch:
@@ -65,9 +64,11 @@ class Watch:
             names, self._new = self._new, set()
         for name in names:
             try:
-                connection = connect(f"{sockets_folder(str(self._root / name))}/{CONTROL}", 1.0)
-                connection.sendall(encode({"do": "watch"}))
-            except OSError:
+                folder = str(self._root / name)
+                uid = str((read_json(f"{folder}/{IDENTITY}") or {}).get("uid", ""))
+                connection = connect(f"{sockets_folder(folder, uid)}/{CONTROL}", 1.0)
+                connection.sendall(encode({"do": "watch", "uid": uid}))
+            except (OSError, ValueError):
                 continue
             connection.setblocking(False)
             with self._lock:
