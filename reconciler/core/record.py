@@ -35,7 +35,7 @@ def confirmed(change: Change, observed: Observed, prior: Baseline | None) -> Bas
         revision=mark.revision if mark else "",
         protect=mark.protect if mark else False,
         prune=desired.policy.prune if desired else (prior.prune if prior else True),
-        depends_on=desired.depends_on if desired else (prior.depends_on if prior else ()),
+        depends_on=change.depends_on if desired else (prior.depends_on if prior else ()),
     )
 
 

@@ -89,9 +89,9 @@ class Life(RuleBasedStateMachine):
             assert not self.loop.baselines
             return
         assert observed.owned_by("us")
-        served = self.loop.target.server(self.spec, {})
-        for pointer, value in walk(served):
-            assert value == {} or equal(lookup(observed.spec, pointer), value), pointer
+        served = self.loop.target.server(self.spec, self.loop.target.defaults)
+        for pointer, value in walk(self.spec):
+            assert value == {} or equal(lookup(observed.spec, pointer), lookup(served, pointer)), pointer
 
     def teardown(self) -> None:
         if hasattr(self, "loop"):
