@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, Never, cast
 
 from reconciler.core.errors import InvalidError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from reconciler.core.secrets import Secret, SecretRef
     from reconciler.core.situation import Rails
     from reconciler.engine.clock import Clock
+    from reconciler.engine.daemon.parts import Parts as DaemonParts
     from reconciler.engine.desired import DesiredStates
     from reconciler.engine.identity import Identity
     from reconciler.engine.reconcile import Reconciler
@@ -187,9 +189,14 @@ class TargetDrivers:
     make: Callable[[Target], Driver]
     allowed: Sequence[str] | None = None
     _made: dict[str, tuple[Target, Driver]] = field(default_factory=dict[str, "tuple[Target, Driver]"], init=False)
+    _lock: Lock = field(default_factory=Lock, init=False)
 
     def __call__(self, targets: Mapping[str, Target]) -> tuple[Mapping[str, Driver], Sequence[Problem]]:
-        """Drivers by target name, and a problem for each target that has none."""
+        """Drivers by target name, and a problem for each target that has none. Safe to call from many threads."""
+        with self._lock:
+            return self._of(targets)
+
+    def _of(self, targets: Mapping[str, Target]) -> tuple[Mapping[str, Driver], Sequence[Problem]]:
         found: dict[str, Driver] = {}
         problems: list[Problem] = []
         for name, target in sorted(targets.items()):
@@ -372,11 +379,7 @@ class Keyring:
 
 @dataclass
 class Installation:
-    """Everything of one installation, opened; close it when done.
-
-    Args:
-        source: Gives the tree to reconcile; what reads it also tells `bytes` and the keyring.
-    """
+    """Everything of one installation, opened; close it when done."""
 
     places: Places
     settings: Settings | None
@@ -387,12 +390,15 @@ class Installation:
     registries: Sequence[Driver]
     reconciler: Reconciler
     keyring: Keyring
+    newest: Bytes
     cache: DocumentCache
+    owns_store: bool = True
 
-    @property
-    def events(self) -> Sequence[Driver]:
-        """The built-in drivers, for those who watch."""
-        return self.registries
+    def use(self, tree: Tree) -> Tree:
+        """Makes a tree's bytes, and the secrets of this moment, those that drivers get."""
+        self.newest.newest = tree.contents
+        self.keyring.refresh()
+        return tree
 
     def close(self) -> None:
         """Ends drivers and store, and keeps what was parsed."""
@@ -400,7 +406,8 @@ class Installation:
         self.targets.close()
         for driver in self.registries:
             driver.close()
-        self.store.close()
+        if self.owns_store:
+            self.store.close()
 
 
 def open_store(places: Places) -> Store:
@@ -415,11 +422,14 @@ def open_store(places: Places) -> Store:
     return Store(places.database, SystemClock())
 
 
-def installation(places: Places, settings: Settings | None, source: Callable[[], Tree]) -> Installation:
+def installation(
+    places: Places, settings: Settings | None, source: Callable[[], Tree], given: Store | None = None
+) -> Installation:
     """Opens an installation: store, identity, drivers, engine.
 
     Args:
         source: Gives the tree of the revision to reconcile.
+        given: The store, where it is open already; it stays open.
 
     Raises:
         InvalidError: The state directory, the store or the identity cannot be used.
@@ -434,16 +444,10 @@ def installation(places: Places, settings: Settings | None, source: Callable[[],
     make_private(places.state_dir)
     clock = SystemClock()
     identity = load_identity(places.identity)
-    store = Store(places.database, clock)
+    store = given or Store(places.database, clock)
     scope = SecretScope(settings.secrets.env_prefixes, settings.secrets.folders) if settings else SecretScope()
     keyring = Keyring(identity, scope, store)
     newest = Bytes()
-
-    def read() -> Tree:
-        tree = source()
-        newest.newest = tree.contents
-        keyring.refresh()
-        return tree
 
     def references() -> set[ResourceId]:
         return {needed for baseline in store.baselines().values() for needed in baseline.depends_on}
@@ -469,7 +473,7 @@ def installation(places: Places, settings: Settings | None, source: Callable[[],
     cache = document_cache(places)
     built_in = (models, environments)
     reconciler = Reconciler(
-        read,
+        source,
         DesiredStates(targets, built_in, keyring.fill, cache),
         targets,
         built_in,
@@ -478,7 +482,11 @@ def installation(places: Places, settings: Settings | None, source: Callable[[],
         identity.installation,
         rails(settings),
     )
-    return Installation(places, settings, identity, store, clock, targets, built_in, reconciler, keyring, cache)
+    opened = Installation(
+        places, settings, identity, store, clock, targets, built_in, reconciler, keyring, newest, cache, given is None
+    )
+    reconciler.source = lambda: opened.use(source())
+    return opened
 
 
 def make_private(folder: Path) -> None:
@@ -513,3 +521,33 @@ def model_root(driver: ModelsDriver, places: Places, models: Sequence[Mapping[st
     versions = [ModelVersion(str(m["name"]), str(m["version"]), m.get("digest")) for m in models]
     name = digest(sorted([v.name, v.version, v.digest] for v in versions))[:16]
     return driver.registry.materialise(versions, places.model_roots / name)
+
+
+def daemon_parts(places: Places, settings: Settings | None, wanted: SourceSettings, store: Store) -> DaemonParts:
+    """What the daemon is made of; made anew when settings are reloaded.
+
+    Raises:
+        InvalidError: The repo or the settings cannot be used.
+    """
+    from reconciler.engine.daemon.parts import Options, Poll
+    from reconciler.engine.daemon.parts import Parts as DaemonParts
+    from reconciler.source.local import LocalSource
+
+    source = open_repo(wanted, places)
+    opened = installation(places, settings, source.tree, store)
+    options = Options()
+    if settings is not None:
+        options = Options(full_look_seconds=settings.daemon.full_look_seconds, workers=settings.daemon.workers)
+
+    def close() -> None:
+        opened.close()
+        source.close()
+
+    if isinstance(source, LocalSource):
+        from reconciler.source.watch import Watch
+
+        repository = source.repository
+        watch = Watch(repository.git_folder, repository.common_folder)
+        return DaemonParts(opened.reconciler, (watch.events,), None, options, close)
+    seconds = settings.repo.poll_seconds if settings else 30.0
+    return DaemonParts(opened.reconciler, (), Poll(source.peek, seconds), options, close)

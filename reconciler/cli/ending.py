@@ -1,125 +1,71 @@
-"""How a run ended: its exit code, and what is said of it."""
+"""How a run ended, in words; whether this command did the work or a daemon did."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from reconciler.cli import exits
-from reconciler.core import errors
-from reconciler.core.resources import Completeness
+from reconciler.core.resources import ResourceId
 from reconciler.engine.lifecycle import State
-from reconciler.engine.progress import Result
-from reconciler.engine.reconcile import Outcome
+from reconciler.engine.summary import Step, Stop, Summary
 from reconciler.views.grouping import name_of
+from reconciler.views.status import short_revision
 from reconciler.views.style import PLAIN, Style
 from reconciler.views.values import paragraph, plural, printable
 
-# Codes that the engine gives to failed changes beyond those of the exception classes.
-_OTHER = {"tests-failed": exits.UNHEALTHY, "deadline": exits.TIMED_OUT}
+
+def text(summary: Summary, style: Style = PLAIN, *, kept: bool = False) -> Iterator[str]:
+    """What did not go well, each with its reason and the way on, and one line that sums up.
+
+    Args:
+        kept: Also say what was kept, as for deletions on command.
+    """
+    for step in summary.changes:
+        if step.state != State.DONE.value:
+            yield from _step(step, style)
+    for service, reason in sorted(summary.unhealthy.items()):
+        yield from _entry("unhealthy:", "red", f"{service}: {reason}", "", style)
+    for refusal in summary.refusals:
+        yield from _stop("refused:", "red", refusal, refusal.hint.replace("DIGEST", summary.digest), style)
+    for blocked in summary.blocked:
+        yield from _stop("not done:", "yellow", blocked, blocked.hint, style)
+    for stop in summary.kept if kept else ():
+        yield from _stop("kept:", "yellow", stop, stop.hint, style)
+    yield style.paint(sentence(summary), "bold")
 
 
-def _classes(kind: type[errors.ReconcilerError] = errors.ReconcilerError) -> Iterator[type[errors.ReconcilerError]]:
-    yield kind
-    for inner in kind.__subclasses__():
-        yield from _classes(inner)
+def _step(step: Step, style: Style) -> Iterator[str]:
+    what = f"{step.action} {name_of(ResourceId.parse(step.id))}: {step.reason or step.state}"
+    failed = step.state == State.FAILED.value
+    yield from _entry(f"{step.state}:", "red" if failed else "yellow", what, step.hint, style, step.code)
 
 
-_CODES = {**{kind.code: kind.exit_code for kind in _classes()}, **_OTHER}
+def _stop(word: str, color: str, stop: Stop, hint: str, style: Style) -> Iterator[str]:
+    about = stop.message if not stop.id or stop.id in stop.message else f"{stop.id}: {stop.message}"
+    yield from _entry(word, color, about, hint, style, "" if stop.code == "blocked" else stop.code)
 
 
-def code(outcome: Outcome) -> int:
-    """The exit code: what stopped the whole run first, then the worst of its parts."""
-    if outcome.cancelled:
-        return exits.INTERRUPTED
-    if outcome.refusals:
-        return exits.REFUSED
-    failed = [_CODES.get(result.code, exits.INTERNAL) for result in outcome.results if result.state is State.FAILED]
-    if failed:
-        return max(failed)
-    if outcome.timed_out:
-        return exits.TIMED_OUT
-    if outcome.unhealthy:
-        return exits.UNHEALTHY
-    if any(state is not Completeness.COMPLETE for state in outcome.plan.targets.values()):
-        return exits.TARGET
-    return exits.DONE
+def _entry(word: str, color: str, what: str, hint: str, style: Style, code: str = "") -> Iterator[str]:
+    first, *rest = paragraph(what)
+    yield f"{style.paint(word, color, 'bold')} {first}{f' [{printable(code)}]' if code else ''}"
+    yield from (f"  {line}" for line in [*rest, *(paragraph(hint) if hint else [])])
 
 
-def text(outcome: Outcome, style: Style = PLAIN) -> Iterator[str]:
-    """What did not go well, each with its reason, and one line that sums up."""
-    for result in outcome.results:
-        if result.state is not State.DONE:
-            yield from _result(result, style)
-    for service, reason in sorted(outcome.unhealthy.items()):
-        first, *rest = paragraph(reason)
-        yield f"{style.paint('unhealthy:', 'red', 'bold')} {printable(service)}: {first}"
-        yield from (f"  {line}" for line in rest)
-    for refusal in outcome.refusals:
-        yield f"{style.paint('refused:', 'red', 'bold')} {printable(refusal.message)} [{refusal.code}]"
-        yield f"  {printable(refusal.hint.replace('DIGEST', outcome.plan.digest))}"
-    for blocked in outcome.plan.blocked:
-        yield f"{style.paint('not done:', 'yellow')} {printable(str(blocked.id))}: {paragraph(blocked.reason)[0]}"
-    yield style.paint(sentence(outcome), "bold")
-
-
-def _result(result: Result, style: Style) -> Iterator[str]:
-    first, *rest = paragraph(result.reason) if result.reason else [result.state.value]
-    word = style.paint(f"{result.state.value}:", "red" if result.state is State.FAILED else "yellow", "bold")
-    code_shown = f" [{result.code}]" if result.code else ""
-    yield f"{word} {result.action.value} {printable(name_of(result.id))}: {first}{code_shown}"
-    yield from (f"  {line}" for line in rest)
-    if result.hint:
-        yield f"  {printable(result.hint)}"
-
-
-def sentence(outcome: Outcome) -> str:
+def sentence(summary: Summary) -> str:
     """`Applied main@9c41f02: 2 changes done, 1 failed.`"""
-    counts = [(state, sum(r.state is state for r in outcome.results)) for state in State]
-    parts = [f"{plural(n, 'change') if state is State.DONE else n} {state.value}" for state, n in counts if n]
-    revision = printable(outcome.plan.revision.short)
-    if outcome.cancelled:
-        done = f"{', '.join(parts)}. " if parts else ""
-        return f"Stopped ({printable(outcome.cancelled)}): {done}What was begun is recorded; apply again to go on."
-    if outcome.timed_out:
-        return f"Not done in the time given: {', '.join(parts) or 'nothing begun'}. Apply again to go on."
-    if not parts:
-        nothing = "nothing done" if outcome.refusals or outcome.plan.blocked else "nothing to do"
-        return f"{revision}: {nothing}."
-    return f"Applied {revision}: {', '.join(parts)}."
-
-
-def as_json(outcome: Outcome, exit_code: int) -> dict[str, Any]:
-    """The outcome as plain values."""
-    from reconciler.views import plan_json, status
-
-    return {
-        "kind": "Outcome",
-        "formatVersion": 1,
-        "outcome": outcome.word,
-        "exitCode": exit_code,
-        "revision": plan_json.revision(outcome.plan.revision),
-        "digest": outcome.plan.digest,
-        "timedOut": outcome.timed_out,
-        "cancelled": outcome.cancelled,
-        "results": [result_json(result) for result in outcome.results],
-        "unhealthy": dict(outcome.unhealthy),
-        "refusals": [{"code": r.code, "message": r.message, "hint": r.hint} for r in outcome.refusals],
-        "blocked": [{**plan_json.resource(b.id), "reason": b.reason} for b in outcome.plan.blocked],
-        "status": status.as_json(outcome.report),
-    }
-
-
-def result_json(result: Result) -> dict[str, Any]:
-    """How one change ended."""
-    return {
-        "resource": str(result.id),
-        "action": result.action.value,
-        "service": result.service,
-        "state": result.state.value,
-        "reason": result.reason,
-        "code": result.code,
-        "hint": result.hint,
-        "steps": [step.value for step in result.steps],
-        "seconds": round(result.seconds, 3),
-    }
+    states = [step.state for step in summary.changes]
+    parts = [
+        f"{plural(n, 'change') if state is State.DONE else n} {state.value}"
+        for state in State
+        if (n := states.count(state.value))
+    ]
+    done = ", ".join(parts)
+    revision = printable(short_revision(summary.revision))
+    if summary.cancelled:
+        told = f"{done}. " if done else ""
+        return f"Stopped ({printable(summary.cancelled)}): {told}What was begun is recorded; apply again to go on."
+    if summary.timed_out:
+        return f"Not done in the time given: {done or 'nothing begun'}. Apply again to go on."
+    if not done:
+        stopped = summary.refusals or summary.blocked
+        return f"{revision}: {'nothing done' if stopped else 'nothing to do'}."
+    return f"Applied {revision}: {done}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -12,8 +12,11 @@ from reconciler.engine.clock import Cancel
 
 
 @contextmanager
-def cancelling(cancel: Cancel, console: Console) -> Iterator[None]:
+def cancelling(cancel: Cancel, console: Console, told: str) -> Generator[None]:
     """While the block runs, SIGINT and SIGTERM ask it to stop.
+
+    Args:
+        told: What is said when the first one comes.
 
     Raises:
         KeyboardInterrupt: A second signal came.
@@ -23,7 +26,7 @@ def cancelling(cancel: Cancel, console: Console) -> Iterator[None]:
         if cancel.requested:
             raise KeyboardInterrupt
         cancel.request("interrupted" if number == signal.SIGINT else "stopping")
-        console.note("stopping after the steps under way; once more to stop at once")
+        console.note(told)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -86,7 +86,7 @@ def add_settings(parser: Parser) -> None:
     )
 
 
-def add_source(parser: Parser) -> None:
+def add_source(parser: Parser, *, path: bool = True) -> None:
     """`--repo`, `--ref`, `--path`."""
     group = parser.common
     group.add_argument(
@@ -95,7 +95,8 @@ def add_source(parser: Parser) -> None:
         help="the manifest repo, or the manifest folder in one (default: the settings', else the Git repo around here)",
     )
     group.add_argument("--ref", help="branch, tag or commit (default: what lies in the working copy, else HEAD)")
-    group.add_argument("--path", metavar="FOLDER", help="the manifest folder in the repo (default: its root)")
+    if path:
+        group.add_argument("--path", metavar="FOLDER", help="the manifest folder in the repo (default: its root)")
 
 
 def percent(text: str) -> float:
@@ -119,5 +120,17 @@ def seconds(text: str) -> float:
     factor = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 0)
     number = float(text[:-1]) * factor if factor else float(text)
     if not 0 <= number < float("inf"):
+        raise ValueError
+    return number
+
+
+def count(text: str) -> int:
+    """A number from 0 on.
+
+    Raises:
+        ValueError: It is none.
+    """
+    number = int(text)
+    if number < 0:
         raise ValueError
     return number

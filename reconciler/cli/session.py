@@ -45,7 +45,7 @@ class Session:
     @property
     def repo(self) -> str:
         """The manifest repo: as given, as configured, or the one around the current folder."""
-        given: str | None = self.arguments.repo
+        given: str | None = getattr(self.arguments, "repo", None)
         if given is not None:
             return given
         configured = self.settings.repo.url if self.settings else ""
@@ -54,18 +54,18 @@ class Session:
     @property
     def ref(self) -> str:
         """The ref: as given, or as configured for the configured repo."""
-        given: str | None = self.arguments.ref
+        given: str | None = getattr(self.arguments, "ref", None)
         if given is not None:
             return given
-        return self.settings.repo.ref if self.settings and self.arguments.repo is None else ""
+        return self.settings.repo.ref if self.settings and getattr(self.arguments, "repo", None) is None else ""
 
     @property
     def path(self) -> str:
         """The manifest folder in the repo."""
-        given: str | None = self.arguments.path
+        given: str | None = getattr(self.arguments, "path", None)
         if given is not None:
             return given
-        return self.settings.repo.path if self.settings and self.arguments.repo is None else ""
+        return self.settings.repo.path if self.settings and getattr(self.arguments, "repo", None) is None else ""
 
     @property
     def source(self) -> Source:
@@ -91,6 +91,11 @@ class Session:
         if isinstance(source, LocalSource) and self.working_copy:
             return source.working_tree()
         return source.tree()
+
+    def committed(self) -> Tree:
+        """The files of the ref, or of the last commit: never uncommitted ones."""
+        source = self.source
+        return source.tree(source.fetch("HEAD")) if self.working_copy else source.tree()
 
     def base(self, ref: str | None) -> Tree:
         """The files to compare with: of the named ref; of HEAD for a working copy.

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 import sys
 from argparse import Namespace
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from reconciler.cli import ending
+from reconciler.cli import exits
 from reconciler.cli.commands import plan as plan_command
 from reconciler.cli.console import Console
-from reconciler.cli.interrupt import cancelling
+from reconciler.cli.doing import ask_daemon, carry_out, daemon_of, show, who
 from reconciler.cli.parser import Parser, add_output, add_settings, add_source, percent, seconds
-from reconciler.cli.progress import Progress
-from reconciler.cli.requests import ask, daemon_at_work
 from reconciler.cli.session import Session
 from reconciler.core.change import Action
 from reconciler.core.errors import InvalidError, RefusedError, StaleError
 from reconciler.core.problems import errors_of
-from reconciler.engine.clock import Cancel
-from reconciler.engine.reconcile import ApplyOptions
+from reconciler.engine.outcome import ApplyOptions
+from reconciler.engine.summary import Summary
 
 if TYPE_CHECKING:
     from reconciler.core.change import Plan
@@ -63,7 +59,7 @@ def run(arguments: Namespace, console: Console) -> int:
     session = Session(arguments)
     try:
         opened = session.installation()
-        if daemon_at_work(opened.store):
+        if daemon_of(opened.store) is not None:
             return _ask_daemon(arguments, console, opened)
         with opened.store.writing("apply"):
             return _apply(arguments, console, session, opened)
@@ -77,16 +73,25 @@ def _ask_daemon(arguments: Namespace, console: Console, opened: Installation) ->
             "a daemon keeps this state at what its own repo and ref say, so nothing else is applied beside it",
             hint="leave --repo, --ref, --path and --allow-dirty out, or stop the daemon",
         )
+    if arguments.max_delete is not None:
+        raise RefusedError(
+            "beside a daemon, the operator's settings say how much may be deleted",
+            hint="approve the very plan: `reconciler approve DIGEST`, or `apply --approve DIGEST`",
+        )
+    if arguments.approve:
+        ask_daemon(opened.store, opened.places, "approve", {"digest": arguments.approve}, console)
     wanted = {
         "partial": arguments.partial,
-        "allowEmpty": arguments.allow_empty,
-        "maxDeletePercent": arguments.max_delete,
-        "approve": arguments.approve,
-        "timeout": arguments.timeout,
+        "allowed": [_ALLOWED_EMPTY] if arguments.allow_empty else [],
+        "digest": arguments.approve,
+        "ignoreHolds": True,
         "wait": not arguments.no_wait,
-        "by": who(),
+        "timeout": arguments.timeout,
     }
-    return ask(opened.store, "apply", wanted, console, wait=not arguments.no_wait, timeout=arguments.timeout)
+    wait = not arguments.no_wait
+    limit = arguments.timeout
+    answer = ask_daemon(opened.store, opened.places, "apply", wanted, console, timeout=limit, wait=wait)
+    return exits.DONE if answer is None else show(Summary.from_json(answer), console)
 
 
 def _apply(arguments: Namespace, console: Console, session: Session, opened: Installation) -> int:
@@ -113,19 +118,8 @@ def _apply(arguments: Namespace, console: Console, session: Session, opened: Ins
         ignore_holds=True,
         by=who(),
     )
-    cancel, progress = Cancel(), Progress(console)
-    with cancelling(cancel, console):
-        try:
-            outcome = reconciler.carry_out(look, options, progress, cancel)
-        finally:
-            progress.close()
-    exit_code = ending.code(outcome)
-    if console.output == "json":
-        console.json(ending.as_json(outcome, exit_code))
-    else:
-        for line in ending.text(outcome, console.style):
-            console.line(line)
-    return exit_code
+    summary = carry_out(lambda progress, cancel: reconciler.carry_out(look, options, progress, cancel), console)
+    return show(summary, console)
 
 
 def _dirty(session: Session) -> RefusedError:
@@ -169,12 +163,3 @@ def _confirmed(plan: Plan, arguments: Namespace, console: Console) -> bool:
     console.err.write(f"{lost} to delete or replace. Go on? Only `yes` does: ")
     console.err.flush()
     return sys.stdin.readline().strip() == "yes"
-
-
-def who() -> str:
-    """Who asks, for the record: `user@host`."""
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):
-        name = "unknown"
-    return f"{name}@{socket.gethostname()}"

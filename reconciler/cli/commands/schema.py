@@ -1,0 +1,48 @@
+"""`reconciler schema`: JSON Schemas of the manifests, for editors."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+from reconciler.cli import exits
+from reconciler.cli.console import Console
+from reconciler.cli.parser import Parser, add_output, closest
+from reconciler.core.errors import InvalidError, UsageError
+
+
+def configure(parser: Parser) -> None:
+    """Declares the arguments."""
+    parser.about(
+        "Print the JSON Schema of a kind, or of any manifest; or write all of them to a folder.",
+        (
+            ("reconciler schema", "of any manifest"),
+            ("reconciler schema Service", "of one kind"),
+            ("reconciler schema --write schema", "one file a kind; name it in a first line for an editor"),
+        ),
+    )
+    parser.add_argument("kind", nargs="?", help="Model, InferenceConfig, Target, Service or Defaults")
+    parser.add_argument("--write", metavar="DIR", help="write files in place of printing")
+    add_output(parser, ("text", "json"))
+
+
+def run(arguments: Namespace, console: Console) -> int:
+    """Prints or writes."""
+    from reconciler.manifests.schema import schemas, write_schemas
+
+    if arguments.write:
+        try:
+            for path in write_schemas(Path(arguments.write)):
+                console.line(str(path))
+        except OSError as error:
+            raise InvalidError(f"{arguments.write} cannot be written: {error.strerror}") from error
+        return exits.DONE
+    found = schemas()
+    name = f"{(arguments.kind or 'manifest').lower()}.json"
+    if name not in found:
+        kinds = [key.removesuffix(".json") for key in found]
+        hint = closest(arguments.kind.lower(), kinds) or f"there are {', '.join(kinds)}"
+        raise UsageError(f"there is no kind {arguments.kind!r}", hint=hint)
+    console.write(json.dumps(found[name], indent=2, ensure_ascii=False) + "\n")
+    return exits.DONE
