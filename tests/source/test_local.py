@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from reconciler.core.contents import Contents, Tree
-from reconciler.core.errors import InvalidError
+from reconciler.core.errors import AccessError, InvalidError
 from reconciler.source import Limits
 
 from .conftest import Opener, Repo
@@ -340,3 +341,13 @@ def test_a_killed_reader_is_started_again(repo: Repo, opened: Opener) -> None:
     tree = source.tree()
     source.close()
     assert tree.read("a.yaml", 9) == b"1"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_another_users_repo_is_read_only_if_trusted(repo: Repo, opened: Opener) -> None:
+    """A repo of another user gets a clear message, and is read where the operator trusts it."""
+    repo.commit({"a.yaml": "1"})
+    subprocess.run(["chown", "-R", "12345", repo.folder], check=True)
+    with pytest.raises(AccessError, match="belongs to another user"):
+        opened(repo.folder)
+    assert opened(repo.folder, trusted=True).tree().read("a.yaml", 9) == b"1"

@@ -88,6 +88,8 @@ class ModelsDriver:
         self._jobs: dict[ResourceId, _Job] = {}
         self._guard = Lock()
         self._garbage = False
+        # What a record that did not change reads as; records are parsed once, so the same object is the same record.
+        self._seen: dict[ResourceId, tuple[Record, Observed]] = {}
 
     @property
     def target(self) -> str:
@@ -330,6 +332,7 @@ class ModelsDriver:
         if change.observed is not None and change.observed.version and change.observed.version != record.version:
             raise ConflictError(f"{change.id} changed since it was observed")
         self.registry.remove(change.id)
+        self._seen.pop(change.id, None)
         self._garbage = True
         self._collect_if_due()
         return Done()
@@ -349,21 +352,24 @@ class ModelsDriver:
             return Observed(
                 record.id, {}, None, Health.DEGRADED, record.reason, record.version, events=("damaged index file",)
             )
+        fault = self.registry.faults(record.parts)
+        known = self._seen.get(record.id)
+        if known is not None and known[0] is record and not fault:
+            return known[1]
         spec: dict[str, Any] = {**record.spec, "digest": record.digest}
         outputs = {"digest": record.digest, "size": record.size}
-        fault = self.registry.faults(record.parts)
         if fault:
             # The registry does not hold those bytes any more: seen as a difference, it is healed like any other.
             del spec["digest"]
             return Observed(record.id, spec, record.mark, Health.DEGRADED, fault, record.version, outputs)
-        return Observed(
-            record.id, spec, record.mark, Health.HEALTHY, "", record.version, outputs, events=self._note(record)
-        )
+        healthy = Observed(record.id, spec, record.mark, Health.HEALTHY, "", record.version, outputs)
+        if Source.of(record.spec).uri.startswith("file:") and record.origin:
+            return replace(healthy, events=self._note(record))
+        self._seen[record.id] = (record, healthy)
+        return healthy
 
     def _note(self, record: Record) -> tuple[str, ...]:
         uri = Source.of(record.spec).uri
-        if not uri.startswith("file:") or not record.origin:
-            return ()
         try:
             now = stamp_of(allowed_path(uri, self._settings.file_folders))
         except (OSError, TargetError):

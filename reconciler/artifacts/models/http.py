@@ -9,7 +9,7 @@ from urllib.parse import urljoin
 
 import httpx
 
-from reconciler.artifacts.models.content import CHUNK, Writer
+from reconciler.artifacts.models.content import Writer
 from reconciler.artifacts.models.settings import ModelSettings
 from reconciler.core.errors import AccessError, TargetError, TerminalError, ThrottledError, UnavailableError
 
@@ -92,7 +92,7 @@ class Http:
             expected = writer.size + int(length) if length.isdigit() else None
             if expected is not None:
                 room(expected - writer.size if continues else expected)
-            for block in answer.iter_raw(CHUNK):
+            for block in answer.iter_raw():
                 writer.write(block)
             return expected is None or writer.size >= expected
 
