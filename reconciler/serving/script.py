@@ -17,6 +17,7 @@ from typing import Any
 
 from .errors import StartError
 from .settings import Script
+from .standins import exists
 
 logger = logging.getLogger("reconciler.serving")
 
@@ -116,7 +117,7 @@ def _hint(error: BaseException) -> str:
             )
         if missing == "inference_schema":
             return "add inference-schema[numpy-support] or [pandas-support] to the script's environment"
-        if importlib.util.find_spec(missing) is None:
+        if not exists(missing):
             return f"the script's environment does not have {missing}; add the package that provides it"
     if "JAVA_GATEWAY_EXITED" in str(error) or "JAVA_HOME" in str(error):
         return "Spark found no Java runtime: install one and put java on the PATH, or set JAVA_HOME"

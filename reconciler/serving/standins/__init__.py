@@ -68,7 +68,7 @@ class Finder(MetaPathFinder):
         for old, new in ALIASES.items():
             if fullname == old or fullname.startswith(old + "."):
                 name = new + fullname[len(old) :]
-                if not _exists(new):
+                if not exists(new):
                     raise ModuleNotFoundError(
                         f"No module named {fullname!r}: it became the package {new!r}, "
                         f"which this environment does not have; add {new} to it",
@@ -78,7 +78,8 @@ class Finder(MetaPathFinder):
         return None
 
 
-def _exists(name: str) -> bool:
+def exists(name: str) -> bool:
+    """Whether a top-level module of that name can be imported here."""
     try:
         return importlib.util.find_spec(name) is not None
     except ImportError:
