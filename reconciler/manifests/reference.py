@@ -40,8 +40,8 @@ they are used) and {LIMITS.depth} levels of nesting.
 from there.
 
 **Secrets** never stand in the repo. Where one is needed, write `valueFrom: {{env: NAME}}` or
-`valueFrom: {{file: PATH}}`; the operator's settings say which names and folders may be used. A variable whose name or value looks like a secret is
-refused as a literal; if it is none, write `NAME: {{value: …}}`.
+`valueFrom: {{file: PATH}}`; the operator's settings say which names and folders may be used. A variable whose name or
+value looks like a secret is refused as a literal; if it is none, write `NAME: {{value: …}}`.
 
 **Layers.** A service's settings are those of the `Defaults`, then its target's, then its own: later ones win, mappings
 merge key by key, lists are replaced. In each of them the block of the target's type wins over the common settings

@@ -201,7 +201,7 @@ class _Walk:
             if anchor is not None:
                 self.anchors[anchor] = (value, 1, pointer)
             return value
-        if depth >= self.limits.depth:
+        if depth > self.limits.depth:
             self._limit(event, f"more than {self.limits.depth} levels of nesting")
         if anchor is None:
             return self._mapping(pointer, depth) if kind is pyyaml.MappingStartEvent else self._list(pointer, depth)

@@ -17,6 +17,10 @@ def git_id(kind: str, data: bytes) -> str:
     return hashlib.sha1(f"{kind} {len(data)}\0".encode() + data).hexdigest()
 
 
+def _counts(path: Path) -> bool:
+    return path.is_file() and "__pycache__" not in path.parts
+
+
 class MemoryTree:
     """A `Tree` and its `Contents` over a mapping of paths to bytes."""
 
@@ -42,11 +46,15 @@ class MemoryTree:
     @classmethod
     def of(cls, folder: Path) -> MemoryTree:
         """The files of a folder on disk."""
-        return cls({str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()})
+        return cls({str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if _counts(p)})
 
     def changed(self, files: Mapping[str, bytes | str | None], sha: str = "1" * 40) -> MemoryTree:
         """Another revision: some files replaced, those of None removed."""
         return MemoryTree({p: d for p, d in {**self._files, **files}.items() if d is not None}, sha)
+
+    def paths(self) -> list[str]:
+        """All files."""
+        return sorted(self._files)
 
     @property
     def revision(self) -> Revision:

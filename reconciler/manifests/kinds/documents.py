@@ -271,13 +271,17 @@ class Expectation(Strict):
     """What an answer must be; all that is given must hold."""
 
     status: Annotated[int, Field(ge=100, le=599)] = Field(default=200, description="HTTP status.")
-    equals: Any = Field(default=None, description="JSON the body must equal; numbers within `tolerance`.")
-    shape: list[Annotated[int, Field(ge=0)] | None] | None = Field(
-        default=None, description="Lengths of the nested lists of the body, null for any.", examples=[[1], [None, 3]]
+    equals: Any = Field(default=None, description="JSON the answer must equal.")
+    shape: list[Annotated[int, Field(ge=0)]] | None = Field(
+        default=None, description="Lengths of the nested lists of the answer, outermost first.", examples=[[1], [3, 2]]
     )
-    contains: Text | None = Field(default=None, description="Text the body must hold.")
+    contains: Any = Field(
+        default=None,
+        description="JSON the answer must hold: text in a text, an item of a list, keys of a mapping.",
+        examples=[{"species": [0]}],
+    )
     tolerance: Annotated[float, Field(ge=0)] = Field(
-        default=1e-6, description="Relative and absolute difference of numbers."
+        default=0.0, description="How far a number may be from the one in `equals` or `contains`."
     )
     max_seconds: Annotated[float, Field(gt=0, le=3600)] | None = Field(
         default=None, description="Seconds the answer may take."
