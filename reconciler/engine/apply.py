@@ -144,9 +144,7 @@ class _Schedule:
         for node in run.nodes.values():
             if not self._needs[node.id]:
                 self._ready[node.id.target].append(node)
-        over = threading.Event()
-        watcher = threading.Thread(target=self._forward, args=(over,), name="apply-cancel", daemon=True)
-        watcher.start()
+        self._run.cancel.listen(self._wake)
         try:
             with ThreadPoolExecutor(run.workers, thread_name_prefix="apply") as pool:
                 while self._open or any(self._running.values()):
@@ -163,15 +161,7 @@ class _Schedule:
                     if self._open or any(self._running.values()):
                         clock.wait(self._wake, self._pause(now, deadline))
         finally:
-            over.set()
-            watcher.join()
-
-    def _forward(self, over: threading.Event) -> None:
-        """Wakes the scheduler when somebody cancels."""
-        while not over.is_set():
-            if self._run.cancel.event.wait(0.1):
-                self._wake.set()
-                return
+            self._run.cancel.ignore(self._wake)
 
     def _work(self, node: Node) -> None:
         try:

@@ -45,13 +45,29 @@ class Cancel:
     def __init__(self) -> None:
         self.event = threading.Event()
         self._reason = ""
+        self._listeners: list[threading.Event] = []
         self._lock = threading.Lock()
 
     def request(self, reason: str) -> None:
         """Stops the work: `interrupted`, `superseded by main@…`, `stopping`."""
         with self._lock:
             self._reason = self._reason or reason
+            listeners = tuple(self._listeners)
         self.event.set()
+        for listener in listeners:
+            listener.set()
+
+    def listen(self, event: threading.Event) -> None:
+        """Sets another event too when somebody asks; at once if somebody did."""
+        with self._lock:
+            self._listeners.append(event)
+        if self.event.is_set():
+            event.set()
+
+    def ignore(self, event: threading.Event) -> None:
+        """Sets it no more."""
+        with self._lock:
+            self._listeners.remove(event)
 
     @property
     def requested(self) -> bool:
