@@ -112,7 +112,11 @@ class Queue:
         self._notify()
 
     def take(self, now: float, room: int) -> list[Work]:
-        """The keys to run now, at most `room`, longest overdue first; they count as running until `done`."""
+        """The keys to run now, longest overdue first; they count as running until `done`.
+
+        Args:
+            room: At most so many, the source apart: a new commit waits for no target.
+        """
         taken: list[Work] = []
         with self._changed:
             ready = sorted(
@@ -121,8 +125,8 @@ class Queue:
                 if (at := entry.at) is not None and at <= now and not entry.running and not entry.reserved
             )
             for at, key in ready:
-                if len(taken) >= room:
-                    break
+                if len(taken) >= room and key != SOURCE:
+                    continue
                 entry = self._entries[key]
                 wait = self._count(entry, now)
                 if wait > 0.0:
