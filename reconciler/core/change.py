@@ -51,6 +51,7 @@ class Disruption(StrEnum):
     NONE = "none"
     RESTART = "restart"
     REPLACE = "replace"
+    OUTAGE = "stops answering"
     DATA_LOSS = "data loss"
 
 

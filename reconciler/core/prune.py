@@ -75,5 +75,5 @@ def _verdict(situation: Situation, id_: ResourceId, baseline: Baseline | None) -
         "taken out of Git" if id_.kind not in capabilities.retained else "unused for long",
         service,
         observed=observed,
-        disruption=Disruption.NONE if id_.kind in capabilities.retained else Disruption.DATA_LOSS,
+        disruption=Disruption.NONE if id_.kind in capabilities.retained else Disruption.OUTAGE,
     )
