@@ -168,7 +168,8 @@ def document_cache(places: Places) -> DocumentCache:
     from reconciler.manifests.cache import DocumentCache
 
     try:
-        places.cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+        places.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        places.cache.mkdir(exist_ok=True, mode=0o700)
     except OSError:
         return DocumentCache()
     return DocumentCache(places.cache / "documents")

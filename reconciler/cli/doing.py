@@ -86,11 +86,11 @@ def carry_out(work: Callable[[Told, Cancel], Outcome], console: Console) -> Summ
             progress.close()
 
 
-def show(summary: Summary, console: Console, *, kept: bool = False) -> int:
+def show(summary: Summary, console: Console, *, deleting: bool = False) -> int:
     """Prints how it ended; returns the exit code."""
     if console.output == "json":
         console.json({"kind": "Outcome", "formatVersion": 1, **summary.to_json()})
     else:
-        for line in ending.text(summary, console.style, kept=kept):
+        for line in ending.text(summary, console.style, deleting=deleting):
             console.line(line)
     return summary.exit_code

@@ -13,11 +13,11 @@ from reconciler.views.style import PLAIN, Style
 from reconciler.views.values import paragraph, plural, printable
 
 
-def text(summary: Summary, style: Style = PLAIN, *, kept: bool = False) -> Iterator[str]:
+def text(summary: Summary, style: Style = PLAIN, *, deleting: bool = False) -> Iterator[str]:
     """What did not go well, each with its reason and the way on, and one line that sums up.
 
     Args:
-        kept: Also say what was kept, as for deletions on command.
+        deleting: It was a deletion on command; what was kept is said, too.
     """
     for step in summary.changes:
         if step.state != State.DONE.value:
@@ -28,9 +28,9 @@ def text(summary: Summary, style: Style = PLAIN, *, kept: bool = False) -> Itera
         yield from _stop("refused:", "red", refusal, refusal.hint.replace("DIGEST", summary.digest), style)
     for blocked in summary.blocked:
         yield from _stop("not done:", "yellow", blocked, blocked.hint, style)
-    for stop in summary.kept if kept else ():
+    for stop in summary.kept if deleting else ():
         yield from _stop("kept:", "yellow", stop, stop.hint, style)
-    yield style.paint(sentence(summary), "bold")
+    yield style.paint(sentence(summary, deleting=deleting), "bold")
 
 
 def _step(step: Step, style: Style) -> Iterator[str]:
@@ -50,7 +50,7 @@ def _entry(word: str, color: str, what: str, hint: str, style: Style, code: str 
     yield from (f"  {line}" for line in [*rest, *(paragraph(hint) if hint else [])])
 
 
-def sentence(summary: Summary) -> str:
+def sentence(summary: Summary, *, deleting: bool = False) -> str:
     """`Applied main@9c41f02: 2 changes done, 1 failed.`"""
     states = [step.state for step in summary.changes]
     parts = [
@@ -67,5 +67,6 @@ def sentence(summary: Summary) -> str:
         return f"Not done in the time given: {done or 'nothing begun'}. Apply again to go on."
     if not done:
         stopped = summary.refusals or summary.blocked
-        return f"{revision}: {'nothing done' if stopped else 'nothing to do'}."
-    return f"Applied {revision}: {done}."
+        nothing = "nothing done" if stopped else "nothing to do"
+        return f"{nothing.capitalize()}." if deleting else f"{revision}: {nothing}."
+    return f"{'Destroyed' if deleting else f'Applied {revision}'}: {done}."

@@ -45,7 +45,7 @@ def run(arguments: Namespace, console: Console) -> int:
         if daemon_of(opened.store) is not None:
             wanted = {"all": arguments.all, "services": arguments.services, "timeout": arguments.timeout}
             answer = ask_daemon(opened.store, opened.places, "destroy", wanted, console, timeout=arguments.timeout)
-            return exits.DONE if answer is None else show(Summary.from_json(answer), console, kept=True)
+            return exits.DONE if answer is None else show(Summary.from_json(answer), console, deleting=True)
         from reconciler.engine.destroy import destroy
 
         services = None if arguments.all else frozenset(arguments.services)
@@ -62,7 +62,7 @@ def run(arguments: Namespace, console: Console) -> int:
                 ),
                 console,
             )
-        return show(summary, console, kept=True)
+        return show(summary, console, deleting=True)
     finally:
         session.close()
 

@@ -28,9 +28,7 @@ def configure(parser: Parser) -> None:
             ("reconciler run --settings /etc/reconciler/settings.yaml", "as a service"),
         ),
     )
-    parser.add_argument(
-        "--listen", metavar="HOST:PORT", help="for /healthz, /readyz, /metrics (default: the settings')"
-    )
+    parser.add_argument("--listen", metavar="HOST:PORT", help="for /healthz, /metrics … (default: the settings')")
     parser.add_argument("--log-format", choices=("auto", "text", "json"), help="default: the settings'")
     add_source(parser)
     add_settings(parser)
