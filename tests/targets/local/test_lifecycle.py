@@ -115,7 +115,8 @@ def test_apply_in_one_go(bench):
     """Without staging asked for, the version is promoted as soon as it is ready."""
     change = bench.change(bench.deployment(), Step.APPLY, Action.CREATE)
     assert isinstance(bench.apply(change), InProgress)
-    seen = until(lambda: (now := bench.observe()) and now.health is Health.HEALTHY and not now.busy and now)
+    seen = until(lambda: (now := bench.observe()) and not now.busy and now)
+    assert seen.health is Health.HEALTHY
     assert seen.mark == change.mark
     assert score(seen) == (200, "one")
     assert isinstance(bench.apply(change), Done)

@@ -44,9 +44,10 @@ _DRAIN_DEFAULT = 30.0
 class Job(threading.Thread):
     """A version being prepared: files, supervisor, stage command."""
 
-    def __init__(self, spec_digest: str, work: Callable[[], None]) -> None:
+    def __init__(self, spec_digest: str, promotes: bool, work: Callable[[], None]) -> None:
         super().__init__(name=f"stage {spec_digest[:8]}", daemon=True)
         self.spec_digest = spec_digest
+        self.promotes = promotes
         self.error: Exception | None = None
         self.cancelled = False
         self._work = work
@@ -161,6 +162,8 @@ class ProcessDriver:
         if before is not None and before[0] == view and before[1] == staged:
             return before[2]
         seen = observed(view, resource, staged)
+        if staged is not None and staged.health is Health.PROGRESSING and job is not None and job.promotes:
+            seen = replace(seen, busy=True)
         self._seen[resource.name] = (view, staged, seen)
         return seen
 
@@ -221,7 +224,7 @@ class ProcessDriver:
                 if not going or promote:
                     if view is None or view.identity is None:
                         create_folder(self._root, change.id, self._installation, change.service)
-                    job = Job(digest, lambda: self._prepare(change.id, desired, digest, promote))
+                    job = Job(digest, promote is not None, lambda: self._prepare(change.id, desired, digest, promote))
                     self._jobs[name] = job
                     job.start()
                 else:

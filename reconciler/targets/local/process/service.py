@@ -327,6 +327,11 @@ class Service:
         self._loop.stop()
 
     @property
+    def _goes_on(self) -> bool:
+        """Whether the staged version is promoted without another command."""
+        return bool(self._staged and self._staged.launch["promote"] and not self._staged.failure)
+
+    @property
     def _hands_over(self) -> bool:
         """Whether a version that was replaced may still take new connections."""
         return any(worker.state == ACCEPTING for group in self._ending for worker in group.workers())
@@ -350,7 +355,7 @@ class Service:
             "health": health,
             "reason": reason,
             "ended": self._ended,
-            "busy": bool(self._stopping or self._promoting or self._hands_over),
+            "busy": bool(self._stopping or self._promoting or self._hands_over or self._goes_on),
             "serving": self._serving.report() if self._serving else None,
             "keysFile": self._serving.keys_file if self._serving else "",
             "keysStamp": self._serving.keys_stamp if self._serving else None,
