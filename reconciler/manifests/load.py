@@ -32,6 +32,9 @@ def load(tree: Tree, cache: DocumentCache | None = None, previous: Repo | None =
     Args:
         cache: Remembers validated documents by the id of their bytes, across runs where it has a file.
         previous: The last result; files with the same bytes keep their very manifests.
+
+    Raises:
+        InvalidError: The tree cannot be listed: too many files, or folders nested too deeply.
     """
     with uncollected():
         return _load(tree, cache, previous, limits)
