@@ -19,6 +19,7 @@ SUFFIXES = (".yaml", ".yml")
 MAX_LINKS = 40
 # The longest path that Linux resolves (PATH_MAX).
 MAX_LINK_BYTES = 4096
+_WALKS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +117,17 @@ class GitTree:
         Raises:
             InvalidError: There are more files, or they are nested deeper, than the limits allow.
         """
+        remembered = self._contents.walked.get((self._root, self._prefix, self._limits))
+        if remembered is not None:
+            return iter(remembered)
         start = self._find("", "")
         if start is None:
             return iter(())
         listed: dict[str, TreeItem] = {}
         self._collect(start.path, "", start.item.object_id, listed, frozenset(), _Budget(self._limits))
-        return iter(_entries(listed, self._objects))
+        entries = _entries(listed, self._objects)
+        self._contents.remember(self._root, self._prefix, self._limits, entries)
+        return iter(entries)
 
     def object_id(self, path: str) -> str | None:
         """Git's id of a file or folder, in-tree links followed, or None.
@@ -267,6 +273,7 @@ class GitContents:
         self.objects = objects
         self._limits = limits or Limits()
         self._large = large
+        self.walked: dict[tuple[str, str, Limits], list[Entry]] = {}
         self.listing = lru_cache(maxsize=8192)(self._listing)
         self.link = lru_cache(maxsize=8192)(self._link)
         self._names = lru_cache(maxsize=1024)(self._by_name)
@@ -313,6 +320,12 @@ class GitContents:
         if self._large is None:
             raise UnavailableError("files kept by Git LFS cannot be read from here")
         return self._large.open(pointer)
+
+    def remember(self, root: str, prefix: str, limits: Limits, entries: list[Entry]) -> None:
+        """Keeps the last few walks: trees are immutable, so the same root has the same documents."""
+        if len(self.walked) >= _WALKS:
+            self.walked = {}
+        self.walked[root, prefix, limits] = entries
 
     def item(self, tree: str, name: str) -> TreeItem | None:
         """One name in a folder."""
