@@ -49,6 +49,7 @@ class Application:
         self._metrics = metrics
         self._cors = cors
         self._version = settings.server_version.encode("latin-1")
+        self.draining = False
         self.documents: Documents | None = None
         routes = [
             Route("/", self._root),
@@ -62,6 +63,15 @@ class Application:
         self._rest.router.redirect_slashes = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def tell(event: MutableMapping[str, Any]) -> None:
+            if self.draining and event["type"] == "http.response.start":
+                # uvicorn's h11 protocol would close the connection in a drain without saying so.
+                event["headers"] = [*event["headers"], (b"connection", b"close")]
+            await send(event)
+
+        await self._dispatch(scope, receive, tell)
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == "/score":
             await self._score(scope, receive, send)
         elif scope["type"] == "http" and scope["path"] not in _PLAIN:

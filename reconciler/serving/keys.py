@@ -46,6 +46,7 @@ class Keys:
     def __init__(self, file: Path | None) -> None:
         self.file = file
         self._digests: tuple[bytes, ...] = ()
+        self._complaint = ""
         self._seen: tuple[int, int, int] | None = None
         if file is not None:
             try:
@@ -76,9 +77,13 @@ class Keys:
         try:
             if force or self._stamp(self.file) != self._seen:
                 self._read(self.file)
+                self._complaint = ""
                 logger.info("keys read again", extra={"fields": {"keys": len(self._digests)}})
         except (OSError, ValueError) as error:
-            logger.error("key file not usable, keeping the keys in force: %s", _why(error))
+            why = _why(error)
+            if force or why != self._complaint:
+                logger.error("key file not usable, keeping the keys in force: %s", why)
+            self._complaint = why
 
     def _read(self, file: Path) -> None:
         seen = self._stamp(file)

@@ -95,9 +95,10 @@ def inherit(fd: int, *, held: bool = False) -> socket.socket:
 class Listeners:
     """The public and the private side of one worker. The private one (`uds`) stays open while the worker drains."""
 
-    def __init__(self, listen: Listen, factory: Factory, context: ssl.SSLContext | None) -> None:
+    def __init__(self, listen: Listen, factory: Factory, context: ssl.SSLContext | None, handshake: float) -> None:
         self._factory = factory
         self._context = context
+        self._handshake = None if context is None else max(handshake, 0.1)
         self._private = bind_uds(listen.uds) if listen.uds is not None else None
         self._public: list[socket.socket] = []
         if listen.port is not None:
@@ -130,7 +131,11 @@ class Listeners:
         loop = asyncio.get_running_loop()
         for sock in self._public:
             make = loop.create_unix_server if sock.family == socket.AF_UNIX else loop.create_server
-            self._servers.append(await make(self._factory, sock=sock, ssl=self._context, backlog=BACKLOG))
+            self._servers.append(
+                await make(
+                    self._factory, sock=sock, ssl=self._context, backlog=BACKLOG, ssl_handshake_timeout=self._handshake
+                )
+            )
 
     def stop(self) -> None:
         """Take no more connections from the public sockets. Those accepted stay."""

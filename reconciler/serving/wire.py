@@ -25,6 +25,7 @@ from .streams import BrokenStream, Channel
 logger = logging.getLogger("reconciler.serving")
 
 LINGER_SECONDS = 2.0
+HEADER_BYTES = 64 * 1024
 
 
 class Connections(ServerState):
@@ -169,7 +170,18 @@ else:
 
         active: _Cycle | None = None  # the scoring request under way
 
+        _head = 0  # bytes of request headers that are not complete yet
+
+        def data_received(self, data: bytes) -> None:
+            waiting = self.headers_since
+            super().data_received(data)
+            if waiting is not None and self.headers_since is waiting:
+                self._head += len(data)
+                if self._head > HEADER_BYTES and not self.transport.is_closing():
+                    self.send_400_response("Request headers are too large.")
+
         def on_message_begin(self) -> None:
+            self._head = 0
             # The scope that uvicorn makes here is made later, for other requests than scoring.
             self.url = b""
             self.headers = []

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -31,7 +32,7 @@ from .metrics import Metrics
 from .score import Scoring
 from .script import EntryScript, initialise, load
 from .settings import Settings
-from .swagger import build
+from .swagger import Documents, build
 from .wire import Connections, FastProtocol
 
 logger = logging.getLogger("reconciler.serving")
@@ -40,6 +41,7 @@ ORPHAN_GRACE = 5.0
 SETTLE_PLAIN = 0.2
 SETTLE_TLS = 1.0
 BUSY_WINDOW = 10
+OPEN_FILES = 8192
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
@@ -87,6 +89,7 @@ class Worker:
 
     def run(self) -> int:
         """Serve until told to stop. Returns the exit code: 0, 3 (the script failed) or 4 (the machine refused)."""
+        _allow_many_connections()
         wakeup = self._signals_to_socket()
         thread = threading.Thread(target=self._loop_thread, args=(wakeup,), name="server", daemon=True)
         thread.start()
@@ -106,6 +109,10 @@ class Worker:
         finally:
             self._script_done.set()
         thread.join()
+        # Threads that the script left behind may not keep the process for longer than the graceful time.
+        watchdog = threading.Timer(self._grace, _leave, (0,))
+        watchdog.daemon = True
+        watchdog.start()
         return 0
 
     def _start_script(self) -> tuple[float, EntryScript, list[str]]:
@@ -124,7 +131,12 @@ class Worker:
                 initialise(entry, loop)
             except StartError as error:
                 raise pickles.explain(error, settings.script) from error
-        self._app.documents = build(entry, settings.script.app_root, settings.service)
+        try:
+            self._app.documents = build(entry, settings.script.app_root, settings.service)
+        except Exception:
+            # Schemas come from classes that scripts may define themselves; scoring does not depend on them.
+            logger.exception("no API document can be made from the script's schemas")
+            self._app.documents = Documents({})
         return time.perf_counter() - began, entry, notes
 
     def _signals_to_socket(self) -> socket.socket:
@@ -187,7 +199,9 @@ class Worker:
         self._control.tell("starting", pid=os.getpid())
         loop.add_reader(wakeup, self._on_signal, wakeup)
         try:
-            self._listeners = listeners.Listeners(settings.listen, connection, self._tls)
+            self._listeners = listeners.Listeners(
+                settings.listen, connection, self._tls, settings.limits.header_timeout
+            )
         except StartError as error:
             self._fail(error)
             await self._control.close()
@@ -271,7 +285,7 @@ class Worker:
             self._listeners.stop()
         self._control.tell("draining")
         logger.info("draining", extra={"fields": {"connections": len(self._connections.connections)}})
-        self._connections.draining = True
+        self._connections.draining = self._app.draining = True
         for connection in self._connections.guarded():
             connection.begin_drain()
         # Connections that the kernel handed over just before may not have reached their protocol yet.
@@ -353,6 +367,14 @@ class Worker:
                 logger.info("TLS certificate read again")
             except StartError as error:
                 logger.error("keeping the TLS certificate in use: %s", error.reason)
+
+
+def _allow_many_connections() -> None:
+    """Raise the soft limit of open files, within the hard one: connections that stall must not use them up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _leave(code: int) -> None:

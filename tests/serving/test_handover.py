@@ -69,13 +69,13 @@ def listening():
     sock.close()
 
 
-def hand_over(serve, tmp_path, listening, load_arguments, *arguments):
+def hand_over(serve, tmp_path, listening, load_arguments, env=None):
     """Old worker accepts; under load the new one accepts, then the old one drains."""
     fd = listening.fileno()
 
     def worker(name):
         uds = tmp_path / f"{name}.sock"
-        return serve(ECHO % name, "--hold", f"--fd={fd}", *arguments, port=None, pass_fds=(fd,), uds=uds)
+        return serve(ECHO % name, "--hold", f"--fd={fd}", port=None, env=env, pass_fds=(fd,), uds=uds)
 
     old = worker("old")
     old.order("accept")
@@ -114,4 +114,10 @@ def test_no_request_is_lost_when_a_new_worker_takes_over(serve, tmp_path, listen
 def test_connections_that_are_idle_for_a_moment_survive_the_hand_over(serve, tmp_path, listening):
     """A kept connection with pauses between its requests is answered with `Connection: close`, not cut."""
     load = hand_over(serve, tmp_path, listening, {"keep_alive": 20, "fresh": 0, "pause": 0.05})
+    assert load.failures == []
+
+
+def test_nothing_is_lost_without_httptools_and_uvloop_either(serve, tmp_path, listening, without_httptools):
+    """The hand-over does not depend on the faster protocol and event loop."""
+    load = hand_over(serve, tmp_path, listening, {"keep_alive": 3, "fresh": 3}, without_httptools["plain"])
     assert load.failures == []

@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -121,6 +122,19 @@ def test_stalled_uploads_cost_nothing_and_end(serve, wire, without_httptools):
     assert all(connection.recv(1000).startswith(b"HTTP/1.1 408") for connection in bodies)
     for connection in (*headers, *bodies, *silent):
         connection.close()
+    assert server.client.post("/score", content="x").json() == "x"
+
+
+@pytest.mark.parametrize("wire", ["fast", "plain"])
+def test_endless_headers_are_refused(serve, wire, without_httptools):
+    """Headers above 64 KiB are not kept in memory."""
+    server = serve(ECHO, env=without_httptools[wire])
+    with server.connect() as connection:
+        connection.sendall(b"POST /score HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 60_000)
+        until(lambda: server.client.get("/health/live").status_code == 200, "health")
+        with suppress(ConnectionError):
+            connection.sendall(b"x" * 500_000)
+            assert connection.recv(100).startswith(b"HTTP/1.1 400")
     assert server.client.post("/score", content="x").json() == "x"
 
 
