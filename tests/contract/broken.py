@@ -165,6 +165,18 @@ class SeesOnlyTheMark(Broken):
         return replace(observed, spec=spec)
 
 
+class ReportsWhatIsGone(Broken):
+    """Tells what was once there as if it still were."""
+
+    before: ClassVar[dict[int, Mapping[ResourceId, Observed]]] = {}
+
+    def observe(self, known: Sequence[ResourceId]) -> Observation:
+        seen = super().observe(known)
+        told = {**self.before.get(id(self.world), {}), **seen.resources}
+        self.before[id(self.world)] = told
+        return replace(seen, resources=told)
+
+
 class NothingIsImmutable(Broken):
     @property
     def capabilities(self) -> Capabilities:
@@ -369,6 +381,7 @@ BROKEN: Mapping[str, tuple[type[Broken], type[MemoryFixture]]] = {
     "test_a_field_taken_out_of_git_goes": (NeverRemoves, MemoryFixture),
     "test_a_field_taken_out_goes_without_record": (NeverRemovesUnrecorded, MemoryFixture),
     "test_drift_is_seen_and_healed": (SeesOnlyTheMark, MemoryFixture),
+    "test_what_was_deleted_by_hand_comes_back": (ReportsWhatIsGone, MemoryFixture),
     "test_an_immutable_field_means_replace": (NothingIsImmutable, MemoryFixture),
     "test_a_stale_version_conflicts_and_writes_nothing": (LastWriteWins, MemoryFixture),
     "test_a_staged_version_serves_nobody": (StagesInPlace, MemoryStagedFixture),

@@ -58,6 +58,10 @@ class DriverFixture:
         """Sets a field that is not ours by hand; tells afterwards whether it still stands."""
         raise NotImplementedError
 
+    def touch(self, id_: ResourceId) -> None:
+        """Writes a resource from elsewhere, so that what was observed before is stale."""
+        raise NotImplementedError
+
     def remove(self, id_: ResourceId) -> None:
         """Deletes by hand."""
         raise NotImplementedError
@@ -116,6 +120,10 @@ class DriverFixture:
         """Changes take a while from now on, more than one look."""
         raise NotImplementedError
 
+    def slow_delete(self) -> None:
+        """Deletions take a while from now on, more than one look."""
+        raise NotImplementedError
+
     def fail(self, failure: str, when: str = "before", times: int = 1) -> type[TargetError]:
         """The next write goes wrong (one of `FAILURES`); the class it must be told as."""
         raise NotImplementedError
@@ -134,6 +142,7 @@ class DriverFixture:
 HOOKS = [
     "edit",
     "edit_foreign",
+    "touch",
     "remove",
     "add_foreign",
     "copy",
@@ -146,6 +155,7 @@ HOOKS = [
     "down",
     "fail_second_page",
     "slow",
+    "slow_delete",
     "fail",
     "crash",
 ]

@@ -162,6 +162,18 @@ class Bench:
             self.pause()
         raise AssertionError(f"{change.id}: {change.action} is still going on after {self.patience} looks")
 
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Looks again and again until a condition holds.
+
+        Raises:
+            AssertionError: It never does.
+        """
+        for _ in range(self.patience):
+            if condition():
+                return
+            self.pause()
+        raise AssertionError("it did not come to pass")
+
     @staticmethod
     def over(change: Change, observed: Observed | None) -> bool:
         """Whether what is observed says that slow work has ended."""

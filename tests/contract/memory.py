@@ -69,6 +69,9 @@ class MemoryFixture(DriverFixture):
         self.world.edit(key_of(id_), "/annotation", "theirs")
         return lambda: (self.world.native(key_of(id_)) or {}).get("annotation") == "theirs"
 
+    def touch(self, id_: ResourceId) -> None:
+        self.edit_foreign(id_)
+
     def remove(self, id_: ResourceId) -> None:
         self.world.remove(key_of(id_))
 
@@ -113,8 +116,11 @@ class MemoryFixture(DriverFixture):
         self.world.fault(Fault("list", "500", page=2))
 
     def slow(self) -> None:
-        for op in ("write", "stage", "delete"):
+        for op in ("write", "stage"):
             self.world.slow(op, 3)
+
+    def slow_delete(self) -> None:
+        self.world.slow("delete", 3)
 
     def fail(self, failure: str, when: str = "before", times: int = 1) -> type[TargetError]:
         wait = 7.0 if failure == "429" else None
