@@ -161,7 +161,10 @@ class _Builder:
         committed = self._committed(head_tree, name)
         if item is not None and committed is not None and self._same_large_file(name, committed, item):
             item = committed
-        if item != committed or (item is None and name not in self._changes):
+        if item is None and committed is not None and committed.is_folder:
+            # The index has a file of that name, HEAD a folder: what differs below it is listed by itself.
+            return
+        if item != committed:
             self._changes[name] = item
 
     def _item(self, path: str, *, nested: bool) -> TreeItem | None:

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from reconciler.core.errors import InvalidError
@@ -45,6 +45,7 @@ def _put(full: Path, kind: str, data: bytes) -> None:
     _ = kind == "exec" and full.chmod(0o755)
 
 
+@example(before={"b/a": ("link", b"a")}, staged={"b": ("file", b"")}, after={"b/a": ("link", b"a")})
 @given(before=TREES, staged=TREES, after=TREES)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_ids_are_those_git_would_write(
