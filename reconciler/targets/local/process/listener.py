@@ -86,7 +86,8 @@ def _message(host: str, port: int, error: OSError | None) -> str:
         return f"port {port} of {host} is in use by {owner_of(port) or 'another program'}"
     if error is not None and error.errno == errno.EACCES:
         return f"port {port} of {host} is below those that this user may take"
-    return f"port {port} of {host} cannot be had: {error.strerror if error else 'unknown'}"
+    what = f"port {port} of {host}" if port else f"a port of {host}"
+    return f"{what} cannot be had: {error.strerror if error else 'unknown'}"
 
 
 def owner_of(port: int) -> str:
