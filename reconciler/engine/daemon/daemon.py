@@ -34,8 +34,6 @@ from reconciler.engine.store import Attempt, Lease, Store
 
 log = structlog.get_logger(__name__)
 
-# A run that takes longer than this gives its place in the pool back: slow targets delay no others.
-SLOW_SECONDS = 5.0
 # The loop looks up at least so often: for the lease, slow runs, and systemd's watchdog.
 TICK_SECONDS = 1.0
 # How long an exclusive request waits for the runs under way to stop at their next step.
@@ -234,8 +232,9 @@ class Daemon:
                 self._lost()
                 return
             with self._lock:
-                busy = sum(now - run.started < SLOW_SECONDS for run in self._running.values())
-            room = max(0, self._parts.options.workers - busy)
+                options = self._parts.options
+                busy = sum(now - run.started < options.slow_seconds for run in self._running.values())
+            room = max(0, options.workers - busy)
             for work in self._queue.take(now, room):
                 self._start(work)
                 room -= 1

@@ -34,7 +34,8 @@ class Options:
 
     Args:
         full_look_seconds: Between full looks at everything, whatever happened.
-        workers: Targets that are worked on at once; one that takes long no longer counts.
+        workers: Targets that are worked on at once.
+        slow_seconds: A run that takes longer gives its place back, so that slow targets delay no others.
         grace_seconds: How long running driver calls may take to end when the daemon is asked to stop.
         silence_seconds: Without a sign of life for so long, a target makes the daemon count as hung.
         pace: How often one target is looked at.
@@ -42,6 +43,7 @@ class Options:
 
     full_look_seconds: float = 60.0
     workers: int = 4
+    slow_seconds: float = 5.0
     grace_seconds: float = 30.0
     silence_seconds: float = 300.0
     pace: Pace = field(default_factory=Pace)
