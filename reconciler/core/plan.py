@@ -17,7 +17,7 @@ from reconciler.core.outputs import needs
 from reconciler.core.problems import Problem
 from reconciler.core.prune import unwanted
 from reconciler.core.resources import Completeness, Desired, Observed, ResourceId
-from reconciler.core.rollout import renamed_from
+from reconciler.core.rollout import by_content
 from reconciler.core.safety import refusals_of
 from reconciler.core.situation import Memo, Situation
 from reconciler.core.values import digest, unknowns
@@ -107,10 +107,14 @@ def _remembered(
 
 def _with_renames(changes: Iterable[Change], removals: Sequence[Change]) -> list[Change]:
     """The changes, with creations pointed out that look like the other half of a deletion."""
+    deleted = by_content(removals)
+    if not deleted:
+        return list(changes)
     result: list[Change] = []
     for change in changes:
-        twin = renamed_from(change, removals) if change.action is Action.CREATE else None
-        note = f"{change.reason}; same content as {twin.id}, which goes: renamed?" if twin else change.reason
+        digest_ = change.mark.spec_digest if change.action is Action.CREATE and change.mark else ""
+        twin = deleted.get((change.id.target, change.id.kind, digest_))
+        note = f"{change.reason}; same content as {twin.id}, which goes: renamed?" if twin else ""
         result.append(replace(change, reason=note) if twin else change)
     return result
 

@@ -77,13 +77,10 @@ def steps_of(
     return (*tests, Step.PROMOTE) if ready else (Step.STAGE, *tests, Step.PROMOTE)
 
 
-def renamed_from(create: Change, removals: Iterable[Change]) -> Change | None:
-    """The deletion that a creation looks like the other half of: same kind at the same target, equal content."""
-    for removal in removals:
-        if removal.action is not Action.DELETE or removal.observed is None or create.desired is None:
-            continue
-        mark, id_ = removal.observed.mark, removal.id
-        same = mark is not None and mark.spec_digest == create.desired.spec_digest
-        if same and (id_.target, id_.kind) == (create.id.target, create.id.kind):
-            return removal
-    return None
+def by_content(removals: Iterable[Change]) -> dict[tuple[str, str, str], Change]:
+    """The deletions by target, kind and digest of what they take away: a creation of the same may be a rename."""
+    return {
+        (change.id.target, change.id.kind, change.observed.mark.spec_digest): change
+        for change in removals
+        if change.action is Action.DELETE and change.observed is not None and change.observed.mark is not None
+    }

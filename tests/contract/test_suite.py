@@ -7,8 +7,7 @@ import pytest
 from reconciler.core.errors import TargetError
 
 from .broken import BROKEN
-from .fixture import HOOKS, DriverFixture
-from .memory import MemoryFixture, MemoryStagedFixture
+from .fixture import HOOKS
 from .rules import Contract, rules
 
 CAUGHT = (AssertionError, TargetError, ValueError, KeyError, pytest.fail.Exception)
@@ -27,15 +26,6 @@ def test_the_suite_catches(rule: str) -> None:
     getattr(Contract(), rule)(over())
     with pytest.raises(CAUGHT):
         getattr(Contract(), rule)(fixture())
-
-
-@pytest.mark.parametrize("fixture", [MemoryFixture, MemoryStagedFixture], ids=lambda f: f.__name__)
-def test_every_hook_is_there_or_declared_impossible(fixture: type[DriverFixture]) -> None:
-    """A fixture implements a hook or says why its target cannot do it, never neither, never both."""
-    implemented = {hook for hook in HOOKS if getattr(fixture, hook) is not getattr(DriverFixture, hook)}
-    assert implemented | fixture.cannot.keys() == set(HOOKS)
-    assert not implemented & fixture.cannot.keys()
-    assert all(fixture.cannot.values())
 
 
 def test_rules_name_hooks_that_exist() -> None:

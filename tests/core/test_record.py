@@ -1,0 +1,237 @@
+"""What is recorded, what is filled in, what is reported, and the ids and healths of resources."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from reconciler.core.change import Action, Change, Drift, FieldChange, Step
+from reconciler.core.contents import Revision
+from reconciler.core.deployment import Environment, ModelVersion
+from reconciler.core.order import in_order
+from reconciler.core.outputs import fill, fill_change
+from reconciler.core.plan import plan
+from reconciler.core.policy import DriftRule, FieldPolicy, Policy
+from reconciler.core.problems import Position, Problem, Severity, errors_of
+from reconciler.core.record import confirmed
+from reconciler.core.report import Sync, report_of
+from reconciler.core.resources import Baseline, Completeness, Health, Mark, Observation, Observed, ResourceId
+from reconciler.core.values import MISSING, Unknown
+
+from .model import US, Loop, id_of, want
+
+ID = id_of("one")
+REPORT = Policy(rules=(DriftRule("/a", FieldPolicy.REPORT),))
+
+
+def change(spec: dict[str, Any], before: dict[str, Any], **more: Any) -> Change:
+    """A change of one resource under the policy that reports `/a`."""
+    desired = want("one", spec, policy=REPORT)
+    return Change(**{"id": ID, "action": Action.UPDATE, "desired": desired, "observed": Observed(ID, before), **more})
+
+
+def test_a_write_records_what_was_sent_and_answered() -> None:
+    """Without drift both are taken as they are, with the mark's revision and protection."""
+    mark = Mark(US, "one", "rev", "d", str(ID), protect=True)
+    made = confirmed(
+        change({"a": 1}, {}, mark=mark, service="one"), Observed(ID, {"a": 1, "d": 2}, outputs={"o": 1}), None
+    )
+    assert made == Baseline(ID, "one", {"a": 1}, {"a": 1, "d": 2}, {"o": 1}, "rev", protect=True)
+
+
+def test_reported_drift_is_kept_in_the_record() -> None:
+    """A write of another field does not make reported drift the norm; a write of that very field does."""
+    prior = Baseline(ID, "one", {"a": 1, "b": 1}, {"a": 1, "b": 1})
+    other = change({"a": 5, "b": 2}, {"a": 5, "b": 1}, fields=(FieldChange("/b", 1, 2),))
+    made = confirmed(other, Observed(ID, {"a": 5, "b": 2}), prior)
+    assert (made.sent, made.answered) == ({"a": 1, "b": 2}, {"a": 1, "b": 2})
+    same = change({"a": 7, "b": 1}, {"a": 5, "b": 1}, fields=(FieldChange("/a", 5, 7),))
+    made = confirmed(same, Observed(ID, {"a": 7, "b": 1}), prior)
+    assert (made.sent, made.answered) == ({"a": 7, "b": 1}, {"a": 7, "b": 1})
+
+
+def test_only_our_drift_is_kept() -> None:
+    """A field that was never ours, or that moved on during the write, is recorded as it now is."""
+    prior = Baseline(ID, "one", {"b": 1}, {"a": 1, "b": 1})
+    write = change({"b": 2}, {"a": 5, "b": 1}, fields=(FieldChange("/b", 1, 2),))
+    assert confirmed(write, Observed(ID, {"a": 5, "b": 2}), prior).answered == {"a": 5, "b": 2}
+    prior = Baseline(ID, "one", {"a": 1}, {"a": 1})
+    write = change({"a": 5}, {"a": 5}, fields=(FieldChange("/b", 1, 2),))
+    assert confirmed(write, Observed(ID, {"a": 6}), prior).answered == {"a": 6}
+
+
+def test_recording_only() -> None:
+    """Without a write, reported drift stays known too, unless Git has come to want what is there."""
+    prior = Baseline(ID, "one", {"a": 1}, {"a": 1})
+    drifted = change({"a": 1}, {"a": 5}, steps=())
+    assert confirmed(drifted, Observed(ID, {"a": 5}), prior).answered == {"a": 1}
+    followed = change({"a": 5}, {"a": 5}, steps=())
+    assert confirmed(followed, Observed(ID, {"a": 5}), prior).answered == {"a": 5}
+    assert confirmed(drifted, Observed(ID, {"a": 5, "x": 1}), None).answered == {"a": 1, "x": 1}
+    assert confirmed(change({"a": 1}, {}), Observed(ID, {"a": 5}), None).answered == {"a": 5}
+
+
+def test_something_only_known_by_its_mark_is_recorded_as_it_stands() -> None:
+    """What Git does not name is recorded from the observation, its policy from before."""
+    mark = Mark(US, "one", "rev", "d", str(ID), protect=True)
+    made = confirmed(Change(ID, Action.ADOPT, steps=()), Observed(ID, {"a": 1}, mark), None)
+    assert (made.sent, made.revision, made.protect, made.prune) == ({"a": 1}, "rev", True, True)
+    prior = Baseline(ID, prune=False, depends_on=(id_of("x"),))
+    made = confirmed(Change(ID, Action.ADOPT, steps=()), Observed(ID, {"a": 1}), prior)
+    assert (made.prune, made.depends_on, made.revision) == (False, (id_of("x"),), "")
+
+
+def test_filling_in() -> None:
+    """Known outputs replace unknowns, others stay; without any the very same spec comes back."""
+    spec = {"a": Unknown("t/k/n", "/x"), "l": [Unknown("t/k/m", "/y")]}
+    outputs = {ResourceId("t", "k", "n"): {"x": 1}}
+    assert fill(spec, outputs.get) == {"a": 1, "l": [Unknown("t/k/m", "/y")]}
+    plain = {"a": 1}
+    assert fill(plain, outputs.get) is plain
+
+
+def test_a_change_that_turns_out_to_be_none() -> None:
+    """If an unknown turns out to be what stands there, nothing is to be done."""
+    desired = want("one", {"a": Unknown("t/k/n", "/x"), "b": 1})
+    field = FieldChange("/a", 1, Unknown("t/k/n", "/x"))
+    planned = Change(ID, Action.UPDATE, desired=desired, fields=(field,))
+    same = fill_change(planned, {ResourceId("t", "k", "n"): {"x": 1}}.get)
+    assert (same.action, same.steps, same.fields) == (Action.NOOP, (), ())
+    other = fill_change(planned, {ResourceId("t", "k", "n"): {"x": 2}}.get)
+    assert (other.action, [f.after for f in other.fields]) == (Action.UPDATE, [2])
+    marked = replace(planned, fields=(field, FieldChange("/mark/protect", False, True)))
+    kept = fill_change(marked, {ResourceId("t", "k", "n"): {"x": 1}}.get)
+    assert [f.pointer for f in kept.fields] == ["/mark/protect"]
+    assert fill_change(Change(ID, Action.DELETE), {}.get) == Change(ID, Action.DELETE)
+
+
+# Reports
+
+
+def test_a_report_tells_health_sync_and_why() -> None:
+    """The worst health with its reason, what is pending and what drifted, models, address and revision."""
+    loop = Loop()
+    desired = [want("a", {"models": [{"name": "m", "version": "2"}]}), want("b", {"x": 1}), want("c", {"x": 1})]
+    loop.settle(desired)
+    records = loop.target.records
+    records[id_of("a")] = replace(records[id_of("a")], outputs={"url": "http://x"})
+    records[id_of("b")] = replace(records[id_of("b")], health=Health.DEGRADED, reason="exit 1", spec={"x": 2})
+    situation = loop.situation([*desired, want("d", {})], suspended=frozenset({"c"}))
+    made = plan(situation)
+    report = report_of(US, made, situation.observations, {id_of("a"): "rev"}, {id_of("b"): 12.0})
+    by_name = {service.name: service for service in report.services}
+    a, b, c, d = (by_name[name] for name in "abcd")
+    assert (a.models, a.url, a.revision, a.sync, a.health) == (
+        ("m:2",),
+        "http://x",
+        "rev",
+        Sync.IN_SYNC,
+        Health.HEALTHY,
+    )
+    assert (b.health, b.reason, b.sync, b.drift_since) == (Health.DEGRADED, "exit 1", Sync.DRIFTED, 12.0)
+    assert c.suspended
+    assert (d.health, d.reason, d.sync) == (Health.MISSING, "not there", Sync.PENDING)
+    assert report.health is Health.DEGRADED
+    assert report.targets == {"t": "complete"}
+
+
+def test_a_report_names_what_holds_a_service_up() -> None:
+    """A block or a refusal is the reason; drift that may not be healed now is no pending change."""
+    loop = Loop()
+    loop.settle([want("a", {"x": 1})])
+    loop.target.put(id_of("a"), {"x": 2}, loop.target.records[id_of("a")].mark)
+    loop.target.put(id_of("b"), {"x": 2}, None)
+    situation = loop.situation([want("a", {"x": 1}), want("b", {"x": 1})], suspended=frozenset({"a"}))
+    report = report_of(US, plan(situation), situation.observations, {})
+    a, b = report.services
+    assert ("suspended" in a.reason, a.sync) == (True, Sync.DRIFTED)
+    assert ("not ours" in b.reason, b.sync) == (True, Sync.PENDING)
+
+
+def test_a_target_out_of_sight_is_unknown() -> None:
+    """What cannot be seen is Unknown with the reason, never Missing; forgotten things are not reported."""
+    down = {"t": Observation("t", Completeness.UNAVAILABLE, missing="down")}
+    for observations, why in ((down, "down"), ({}, "target not looked at")):
+        situation = Loop().situation([want("a", {})], observations=observations)
+        (service,) = report_of(US, plan(situation), situation.observations, {}).services
+        assert (service.health, service.reason) == (Health.UNKNOWN, why)
+    loop = Loop()
+    loop.settle([want("a", {})])
+    loop.target.records.clear()
+    situation = loop.situation([])
+    assert report_of(US, plan(situation), situation.observations, {}).services == ()
+
+
+@pytest.mark.parametrize(
+    ("pending", "drifted", "word"),
+    [
+        (False, False, "in sync"),
+        (True, False, "pending"),
+        (False, True, "drifted"),
+        (True, True, "pending and drifted"),
+    ],
+)
+def test_the_word_for_two_questions(pending: bool, drifted: bool, word: str) -> None:
+    """Pending and drifted are two questions with four answers."""
+    assert Sync.of(pending=pending, drifted=drifted).value == word
+
+
+# Small things
+
+
+def test_ids_and_healths() -> None:
+    """An id survives its text, also with a slash in the target; the worst health of none is Healthy."""
+    id_ = ResourceId("registry/models", "model", "m:1")
+    assert ResourceId.parse(str(id_)) == id_
+    with pytest.raises(ValueError, match="not enough"):
+        ResourceId.parse("only/two")
+    assert Health.worst() is Health.HEALTHY
+    assert Health.worst(Health.HEALTHY, Health.UNKNOWN, Health.DEGRADED) is Health.UNKNOWN
+    mark = Mark(US, "s", "r", "d", str(id_), protect=True)
+    assert Mark.from_json({**mark.to_json(), "later": 1}) == mark
+    assert not Mark.from_json({}).protect
+
+
+def test_field_changes_as_json() -> None:
+    """An absent side has no key."""
+    assert FieldChange("/a", MISSING, 1).to_json() == {"pointer": "/a", "cause": "pending", "after": 1}
+    assert FieldChange("/a", 1, MISSING).to_json() == {"pointer": "/a", "cause": "pending", "before": 1}
+    assert Drift(ID, "s", ()).healing
+    assert not Change(ID, Action.NOOP, steps=()).writes
+    assert Change(ID, Action.UPDATE).steps == (Step.APPLY,)
+
+
+def test_order() -> None:
+    """What is needed comes first, otherwise the given order stays, and what is not among them is left out."""
+    assert in_order("cab", {}) == ["c", "a", "b"]
+    assert in_order("cab", {"c": ["b"], "a": ["zzz"]}) == ["a", "b", "c"]
+
+
+def test_problems_print_their_place_and_way_out() -> None:
+    """A problem tells file, line and column (or its subject), severity, code and hint, and sorts by place."""
+    at = Position("services/a.yaml", 3, 7)
+    problem = Problem("unknown-key", "unknown key 'x'", at, "did you mean 'y'?", "Service/a")
+    assert str(problem) == "services/a.yaml:3:7: error: unknown key 'x' [unknown-key]\n    did you mean 'y'?"
+    assert str(replace(problem, position=None, hint="")) == "Service/a: error: unknown key 'x' [unknown-key]"
+    assert str(replace(problem, position=None, hint="", subject="")) == "error: unknown key 'x' [unknown-key]"
+    assert [str(Position("f")), str(Position("f", 2))] == ["f", "f:2"]
+    warning = replace(problem, position=None, severity=Severity.WARNING)
+    assert sorted([problem, warning], key=lambda p: p.sort_key) == [warning, problem]
+    assert errors_of([problem, warning]) == [problem]
+
+
+def test_revisions_print_short_and_in_full() -> None:
+    """For people seven digits, for records all of them; a dirty working copy says so."""
+    revision = Revision("9c41f02aaa", "main", dirty=True)
+    assert (str(revision), revision.short) == ("main@sha1:9c41f02aaa+dirty", "main@9c41f02+dirty")
+    assert (str(Revision("9c41f02aaa")), Revision("9c41f02aaa").short) == ("sha1:9c41f02aaa", "9c41f02")
+
+
+def test_models_name_their_file() -> None:
+    """The last part of the path or address is what the entry script finds."""
+    assert ModelVersion("m", "1", path="models/m.pkl").file_name == "m.pkl"
+    assert ModelVersion("m", "1", uri="https://host/folder/m.pkl?sig=x").file_name == "m.pkl"
+    assert str(ModelVersion("m", "1").id) == "registry/models/model/m:1"
+    assert Environment().id.name == f"py-{Environment().identity[:12]}"
