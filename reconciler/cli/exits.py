@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from reconciler.core.change import Plan
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reconciler.core.change import Plan
 
 DONE = 0
 INTERNAL = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from argparse import Namespace
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -123,6 +124,7 @@ class Session:
 
     def installation(self) -> wiring.Installation:
         """The installation, with the files to work on as its source; opened once."""
+        gc.enable()
         if self._installation is None:
             self._installation = wiring.installation(self.places, self.settings, self.tree)
         return self._installation

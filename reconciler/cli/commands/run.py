@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from argparse import Namespace
 from typing import TYPE_CHECKING
@@ -42,6 +43,7 @@ def run(arguments: Namespace, console: Console) -> int:
     from reconciler.web.app import serving
     from reconciler.web.metrics import Metrics
 
+    gc.enable()
     session = Session(arguments)
     places, settings = session.places, session.settings
     level = "debug" if console.verbose else settings.log.level if settings else "info"

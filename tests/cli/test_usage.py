@@ -1,0 +1,130 @@
+"""Calling it wrongly, asking for help, and what every command has in common."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reconciler.cli.index import COMMANDS
+from reconciler.cli.main import main
+from tests.cli.conftest import Run, environment
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "a command is missing"),
+        (("plna",), "did you mean 'plan'?"),
+        (("--ouput", "json"), "options follow the command"),
+        (("plan", "--ofline"), "did you mean '--offline'?"),
+        (("plan", "-o", "yaml"), "invalid choice"),
+        (("score",), "SERVICE|service"),
+        (("history", "-n", "many"), "invalid count value"),
+        (("apply", "--max-delete", "120"), "invalid percent value"),
+        (("apply", "--timeout", "soon"), "invalid seconds value"),
+        (("plan", "one", "two"), "unexpected argument"),
+        (("destroy",), "name services, or pass --all"),
+        (("approve", "beef"), "is not the digest of a plan"),
+        (("schema", "Servise"), "did you mean 'service'?"),
+        (("plan", "--repo", "https://git.example/x.git", "--offline"), "clone it first"),
+    ],
+)
+def test_wrong_calls(reconciler: Run, words: tuple[str, ...], told: str) -> None:
+    """A usage error is 10, says what was wrong, and is no traceback."""
+    done = reconciler(*words)
+    assert done.returncode == 10
+    assert any(part in done.stderr for part in told.split("|"))
+    assert "Traceback" not in done.stderr
+
+
+def test_usage_errors_as_json(reconciler: Run) -> None:
+    """With `-o json`, an error is a document on standard output, too."""
+    done = reconciler("plan", "--bogus", "-o", "json")
+    assert done.returncode == 10
+    assert json.loads(done.stdout)["exitCode"] == 10
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_help_of_every_command_has_examples(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    """`reconciler COMMAND --help` ends with 0 and shows how it is used."""
+    assert main([command, "--help"]) == 0
+    assert "examples:\n  " in capsys.readouterr().out
+
+
+def test_overview_names_every_command(reconciler: Run) -> None:
+    """`reconciler --help` lists the commands."""
+    done = reconciler("--help")
+    assert done.returncode == 0
+    assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
+
+
+def test_version(reconciler: Run) -> None:
+    """`reconciler --version` names the release."""
+    assert reconciler("--version").stdout.startswith("reconciler 0.")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts(reconciler: Run, shell: str) -> None:
+    """Each shell gets a script that calls us back."""
+    done = reconciler("completion", shell)
+    assert done.returncode == 0
+    assert "_ARGCOMPLETE" in done.stdout
+
+
+def test_completion_of_options(tmp_path: Path) -> None:
+    """A shell that asks how `reconciler plan --off` goes on is told."""
+    line = "reconciler plan --off"
+    asked = {
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_IFS": "\v",
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "answer"),
+        "COMP_LINE": line,
+        "COMP_POINT": str(len(line)),
+    }
+    command = [sys.executable, "-m", "reconciler"]
+    subprocess.run(command, env=environment(tmp_path / "state", asked), check=False, capture_output=True, cwd=tmp_path)
+    assert "--offline" in (tmp_path / "answer").read_text()
+
+
+_BOOM = """
+import sys, types
+from reconciler.cli.index import COMMANDS, Entry
+from reconciler.cli.main import main
+command = types.ModuleType("reconciler.cli.commands.boom")
+command.configure = lambda parser: parser.about("x", (("x", "y"),))
+def run(arguments, console):
+    raise RuntimeError("cannot reach https://me:hunter2hunter2@git.example and " + sys.argv[1])
+command.run = run
+sys.modules["reconciler.cli.commands.boom"] = command
+COMMANDS["boom"] = Entry("boom", "")
+sys.exit(main(["boom"]))
+"""
+
+
+def test_a_fault_of_ours_is_one_line_and_a_file(state: Path) -> None:
+    """An unexpected exception ends with 1; its traceback is in a private file, without secrets."""
+    extra = {"MY_API_TOKEN": "canary-in-a-variable"}
+    command = [sys.executable, "-c", _BOOM, "canary-in-a-variable"]
+    done = subprocess.run(command, env=environment(state, extra), capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "internal error: RuntimeError" in done.stderr
+    assert "Traceback" not in done.stderr
+    (written,) = (state / "crashes").iterdir()
+    assert "Traceback" in written.read_text()
+    assert written.stat().st_mode & 0o077 == 0
+    for text in (done.stderr, written.read_text()):
+        assert "hunter2" not in text
+        assert "canary" not in text
+
+
+def test_a_closed_pipe_is_no_error_message(tmp_path: Path, state: Path) -> None:
+    """Whoever stops reading (`| head`) sees no complaint."""
+    command = f"{sys.executable} -m reconciler schema | head -c 1"
+    done = subprocess.run(
+        ["bash", "-c", command], env=environment(state), capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.stderr == ""
