@@ -12,7 +12,7 @@ _HEAD = f"""# Settings
 
 What the operator decides, apart from the manifest repo: pull-request authors cannot change it.
 
-`--settings FILE` of a command, or the variable `RECONCILER_SETTINGS`, names a YAML file. Each setting is a variable too,
+`--settings FILE` of a command, or the variable `RECONCILER_SETTINGS`, names a YAML file. A setting is also a variable,
 which wins over the file: `repo.pollSeconds` is `{PREFIX}REPO{SEPARATOR}POLL_SECONDS`; lists are JSON there. Nothing has
 to be set. Unknown keys are errors with their place in the file. Options of a command (`--repo`, `--ref`, `--path`,
 `--state-dir`) win over both. SIGHUP makes the daemon read them again.
