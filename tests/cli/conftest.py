@@ -24,7 +24,9 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 def environment(state: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The variables of a command: none of this process's settings."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("RECONCILER_")}
+    # Compiled modules may be written: each command would compile everything anew otherwise.
+    left_out = ("RECONCILER_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     return {**kept, **GIT, "RECONCILER_STATE_DIR": str(state), **(extra or {})}
 
 

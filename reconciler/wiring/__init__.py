@@ -1,0 +1,27 @@
+"""The only place that turns settings into objects; it names every driver, and loads each where it is needed.
+
+Two ways lead out of here: `offline` renders without store, identity or access; `installation` opens everything.
+"""
+
+from reconciler.wiring.drivers import TargetDrivers
+from reconciler.wiring.opening import Installation, daemon_parts, installation
+from reconciler.wiring.operator import load_settings, rails, source_settings
+from reconciler.wiring.places import Places, document_cache, make_private, open_repo, open_store
+from reconciler.wiring.rendering import Offline, offline
+
+__all__ = [
+    "Installation",
+    "Offline",
+    "Places",
+    "TargetDrivers",
+    "daemon_parts",
+    "document_cache",
+    "installation",
+    "load_settings",
+    "make_private",
+    "offline",
+    "open_repo",
+    "open_store",
+    "rails",
+    "source_settings",
+]

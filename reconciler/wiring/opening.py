@@ -1,0 +1,156 @@
+"""An installation with everything opened: store, identity, drivers, engine, and the parts of its daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from reconciler.wiring.drivers import TargetDrivers, model_root, registries
+from reconciler.wiring.keyring import Bytes, Keyring
+from reconciler.wiring.operator import rails
+from reconciler.wiring.places import Places, document_cache, make_private, open_repo
+
+if TYPE_CHECKING:
+    from reconciler.core.contents import Tree
+    from reconciler.core.deployment import Target
+    from reconciler.core.driver import Driver
+    from reconciler.core.resources import ResourceId
+    from reconciler.engine.clock import Clock
+    from reconciler.engine.daemon.parts import Parts as DaemonParts
+    from reconciler.engine.identity import Identity
+    from reconciler.engine.reconcile import Reconciler
+    from reconciler.engine.store import Store
+    from reconciler.manifests.cache import DocumentCache
+    from reconciler.settings import Settings
+    from reconciler.source import SourceSettings
+
+
+@dataclass
+class Installation:
+    """Everything of one installation, opened; close it when done."""
+
+    places: Places
+    settings: Settings | None
+    identity: Identity
+    store: Store
+    clock: Clock
+    targets: TargetDrivers
+    registries: Sequence[Driver]
+    reconciler: Reconciler
+    keyring: Keyring
+    newest: Bytes
+    cache: DocumentCache
+    owns_store: bool = True
+
+    def use(self, tree: Tree) -> Tree:
+        """Makes a tree's bytes, and the secrets of this moment, those that drivers get."""
+        self.newest.newest = tree.contents
+        self.keyring.refresh()
+        return tree
+
+    def close(self) -> None:
+        """Ends drivers and store, and keeps what was parsed."""
+        self.cache.save()
+        self.targets.close()
+        for driver in self.registries:
+            driver.close()
+        if self.owns_store:
+            self.store.close()
+
+
+def installation(
+    places: Places, settings: Settings | None, source: Callable[[], Tree], given: Store | None = None
+) -> Installation:
+    """Opens an installation: store, identity, drivers, engine.
+
+    Args:
+        source: Gives the tree of the revision to reconcile.
+        given: The store, where it is open already; it stays open.
+
+    Raises:
+        InvalidError: The state directory, the store or the identity cannot be used.
+    """
+    from reconciler.engine.clock import SystemClock
+    from reconciler.engine.desired import DesiredStates
+    from reconciler.engine.identity import load_identity
+    from reconciler.engine.reconcile import Reconciler
+    from reconciler.engine.secrets import SecretScope
+    from reconciler.engine.store import Store
+
+    make_private(places.state_dir)
+    clock = SystemClock()
+    identity = load_identity(places.identity)
+    store = given or Store(places.database, clock)
+    scope = SecretScope(settings.secrets.env_prefixes, settings.secrets.folders) if settings else SecretScope()
+    keyring = Keyring(identity, scope, store)
+    newest = Bytes()
+
+    def references() -> set[ResourceId]:
+        return {needed for baseline in store.baselines().values() for needed in baseline.depends_on}
+
+    models, environments = registries(places, settings, lambda: newest.newest, references)
+
+    def make(target: Target) -> Driver:
+        from reconciler.artifacts.environments.places import environment_python
+        from reconciler.artifacts.environments.runtime import runtime_path
+        from reconciler.targets.local.process.driver import ProcessDriver
+        from reconciler.targets.local.process.staging import Parts
+
+        parts = Parts(
+            newest,
+            lambda of: environment_python(places.state_dir, of),
+            lambda: runtime_path(places.state_dir),
+            lambda of: model_root(models, places, of),
+            keyring.reveal,
+        )
+        return ProcessDriver(target.name, identity.installation, places.services(target.name), parts)
+
+    targets = TargetDrivers(make, settings.targets.allowed if settings else None)
+    cache = document_cache(places)
+    built_in = (models, environments)
+    reconciler = Reconciler(
+        source,
+        DesiredStates(targets, built_in, keyring.fill, cache),
+        targets,
+        built_in,
+        store,
+        clock,
+        identity.installation,
+        rails(settings),
+    )
+    opened = Installation(
+        places, settings, identity, store, clock, targets, built_in, reconciler, keyring, newest, cache, given is None
+    )
+    reconciler.source = lambda: opened.use(source())
+    return opened
+
+
+def daemon_parts(places: Places, settings: Settings | None, wanted: SourceSettings, store: Store) -> DaemonParts:
+    """What the daemon is made of; made anew when settings are reloaded.
+
+    Raises:
+        InvalidError: The repo or the settings cannot be used.
+    """
+    from reconciler.engine.daemon.parts import Options, Poll
+    from reconciler.engine.daemon.parts import Parts as DaemonParts
+    from reconciler.source.local import LocalSource
+
+    source = open_repo(wanted, places)
+    opened = installation(places, settings, source.tree, store)
+    options = Options()
+    if settings is not None:
+        options = Options(full_look_seconds=settings.daemon.full_look_seconds, workers=settings.daemon.workers)
+
+    def close() -> None:
+        opened.close()
+        source.close()
+
+    if isinstance(source, LocalSource):
+        from reconciler.source.watch import Watch
+
+        repository = source.repository
+        watch = Watch(repository.git_folder, repository.common_folder)
+        return DaemonParts(opened.reconciler, (watch.events,), None, options, close)
+    seconds = settings.repo.poll_seconds if settings else 30.0
+    return DaemonParts(opened.reconciler, (), Poll(source.peek, seconds), options, close)
