@@ -13,6 +13,7 @@ from reconciler.cli.interrupt import cancelling
 from reconciler.cli.progress import Progress
 from reconciler.core.errors import StaleError
 from reconciler.engine.clock import Cancel, SystemClock
+from reconciler.engine.daemon.logs import configure_logging
 from reconciler.engine.progress import Progress as Told
 from reconciler.engine.requests import WAKE_FILE, ask, daemon_of
 from reconciler.engine.summary import Summary, summary_of
@@ -78,6 +79,8 @@ def ask_daemon(
 
 def carry_out(work: Callable[[Told, Cancel], Outcome], console: Console) -> Summary:
     """Runs what the engine does, showing its progress; Ctrl-C stops it at the next step boundary."""
+    # The engine's log is the daemon's; here, what it says is in the progress, the outcome and the history.
+    configure_logging("auto", "info" if console.verbose else "error", console.err)
     cancel, progress = Cancel(), Progress(console)
     with cancelling(cancel, console, "stopping after the steps under way; once more to stop at once"):
         try:

@@ -29,6 +29,11 @@ def report(error: ReconcilerError, console: Console) -> int:
     console.note(f"{style.paint('error:', 'red', 'bold')} {first}")
     for line in [*rest, *(paragraph(error.hint) if error.hint else [])]:
         console.note(f"  {line}")
+    cause = error.__cause__
+    while cause is not None:
+        told = scrub(f"{type(cause).__name__}: {cause}", os.environ)
+        console.detail(f"  caused by {paragraph(told)[0]}")
+        cause = cause.__cause__
     return error.exit_code
 
 

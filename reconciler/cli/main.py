@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A short run that only adds objects: looking for garbage among them took a third of a plan's time. What may run
     # for long switches it on again (`Session.installation`).
     gc.disable()
-    console = Console(output=_output_of(words), plain="--no-color" in words)
+    started = time.monotonic()
+    # Errors in the arguments are told in the form that was asked for, too.
+    verbose = "-v" in words or "--verbose" in words
+    console = Console(output=_output_of(words), plain="--no-color" in words, verbose=verbose)
     try:
         if "_ARGCOMPLETE" in os.environ:
             from reconciler.cli.commands.completion import complete
@@ -36,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             complete()
         code = _dispatch(words, console)
         sys.stdout.flush()
+        console.detail(f"took {time.monotonic() - started:.2f} s")
     except BrokenPipeError:
         code = _closed_pipe()
     except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001  the last place that can say it

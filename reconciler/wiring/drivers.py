@@ -100,12 +100,14 @@ def registries(
     settings: Settings | None,
     contents: Callable[[], Contents | None],
     references: Callable[[], set[ResourceId]],
+    installation: str = "",
 ) -> tuple[ModelsDriver, EnvironmentsDriver]:
     """The drivers of the built-in registries.
 
     Args:
         contents: The repo's bytes at the time of the call.
         references: The model versions that some resource still needs.
+        installation: Whose resources are listed; "" for everybody's.
     """
     from reconciler.artifacts.environments.driver import EnvironmentsDriver
     from reconciler.artifacts.environments.settings import EnvironmentSettings
@@ -115,8 +117,9 @@ def registries(
 
     of_models = ModelSettings(**settings.models.model_dump()) if settings else ModelSettings()
     of_environments = EnvironmentSettings(**settings.environments.model_dump()) if settings else EnvironmentSettings()
-    models = ModelsDriver(ModelRegistry(places.models), of_models, contents, references)
-    return models, EnvironmentsDriver.on_this_machine(places.state_dir, of_environments, os.environ)
+    models = ModelsDriver(ModelRegistry(places.models), of_models, contents, references, installation=installation)
+    environments = EnvironmentsDriver.on_this_machine(places.state_dir, of_environments, os.environ, installation)
+    return models, environments
 
 
 def model_root(driver: ModelsDriver, places: Places, models: Sequence[Mapping[str, Any]]) -> Path:

@@ -89,7 +89,7 @@ def installation(
     def references() -> set[ResourceId]:
         return {needed for baseline in store.baselines().values() for needed in baseline.depends_on}
 
-    models, environments = registries(places, settings, lambda: newest.newest, references)
+    models, environments = registries(places, settings, lambda: newest.newest, references, identity.installation)
 
     def make(target: Target) -> Driver:
         from reconciler.artifacts.environments.places import environment_python

@@ -103,4 +103,5 @@ def open_store(places: Places) -> Store:
     from reconciler.engine.clock import SystemClock
     from reconciler.engine.store import Store
 
+    make_private(places.state_dir)
     return Store(places.database, SystemClock())

@@ -87,7 +87,9 @@ def test_the_main_job(applied: Path, reconciler: Run) -> None:
     assert "diabetes" in drifted.stdout
     assert reconciler("score", "diabetes", "--data", DATA).returncode == 16
     assert reconciler("apply", "--timeout", "0", cwd=applied).returncode == 15
-    assert reconciler("apply", cwd=applied).returncode == 0
+    healed = reconciler("apply", "-o", "json", cwd=applied)
+    assert healed.returncode == 0, healed.stderr
+    assert json.loads(healed.stdout)["changes"][0]["state"] == "done"
     assert reconciler("logs", "diabetes", "-n", "1").stdout.count("\n") == 1
 
     assert reconciler("suspend", "diabetes").returncode == 0

@@ -155,6 +155,14 @@ def test_a_damaged_store(reconciler: Run, repo: Path, state: Path) -> None:
     assert "adopted" in done.stderr
 
 
+@pytest.mark.parametrize("words", [("history",), ("status",), ("suspend", "x"), ("approve", "a" * 64)])
+def test_a_state_directory_that_cannot_be(reconciler: Run, repo: Path, words: tuple[str, ...]) -> None:
+    """Where no state can be kept, that is said: exit 11."""
+    done = reconciler(*words, cwd=repo, RECONCILER_STATE_DIR="/proc/nowhere")
+    assert done.returncode == 11
+    assert "state directory /proc/nowhere cannot be made" in done.stderr
+
+
 def test_a_damaged_identity(reconciler: Run, repo: Path, state: Path) -> None:
     """An identity file that cannot be used is never replaced: exit 11."""
     state.mkdir()

@@ -31,7 +31,6 @@ def run(arguments: Namespace, console: Console) -> int:
     if not re.fullmatch(r"[0-9a-f]{64}", digest):
         raise UsageError(f"{digest!r} is not the digest of a plan", hint="copy all 64 digits that `plan` prints last")
     places = Session(arguments).places
-    wiring.make_private(places.state_dir)
     store = wiring.open_store(places)
     try:
         if daemon_of(store) is not None:

@@ -48,7 +48,6 @@ def run(arguments: Namespace, console: Console) -> int:
     places, settings = session.places, session.settings
     level = "debug" if console.verbose else settings.log.level if settings else "info"
     configure_logging(arguments.log_format or (settings.log.format if settings else "auto"), level, sys.stderr)
-    wiring.make_private(places.state_dir)
     store = wiring.open_store(places)
     try:
         wanted = wiring.source_settings(session.repo, session.ref, session.path, settings)

@@ -40,7 +40,6 @@ class _Command:
     def run(self, arguments: Namespace, console: Console) -> int:
         """Notes it, or asks the daemon to."""
         places = Session(arguments).places
-        wiring.make_private(places.state_dir)
         store = wiring.open_store(places)
         try:
             service: str = arguments.service
