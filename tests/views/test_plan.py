@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from reconciler.core.change import Action, Change, FieldChange, Plan
 from reconciler.core.resources import ResourceId
@@ -57,6 +57,7 @@ def test_empty_plan() -> None:
     assert "Digest" not in text
 
 
+@settings(max_examples=40, deadline=None)
 @given(plans)
 def test_any_plan_is_rendered_alike_twice(plan: Plan) -> None:
     """The same plan gives the same bytes, in every format, and nothing raises."""
@@ -64,6 +65,7 @@ def test_any_plan_is_rendered_alike_twice(plan: Plan) -> None:
         assert render(plan) == render(plan)
 
 
+@settings(max_examples=40, deadline=None)
 @given(plans)
 def test_no_secret_in_any_view(plan: Plan) -> None:
     """Neither a secret's text nor its fingerprint stands in any output."""
@@ -71,6 +73,7 @@ def test_no_secret_in_any_view(plan: Plan) -> None:
         assert CANARY not in render(plan)
 
 
+@settings(max_examples=40, deadline=None)
 @given(plans)
 def test_text_holds_no_control_characters(plan: Plan) -> None:
     """What comes from Git or from targets cannot command a terminal."""
@@ -78,6 +81,7 @@ def test_text_holds_no_control_characters(plan: Plan) -> None:
         assert line.isprintable()
 
 
+@settings(max_examples=40, deadline=None)
 @given(plans)
 def test_json_is_read_back(plan: Plan) -> None:
     """The JSON output is JSON, with the plan's digest."""
@@ -92,6 +96,7 @@ def test_markdown_fits_and_counts_what_it_leaves_out(limit: int) -> None:
     assert re.search(r"Left out: [\d,]+ of 5,001 under “Changes”", text)
 
 
+@settings(max_examples=40, deadline=None)
 @given(plans)
 def test_markdown_always_fits(plan: Plan) -> None:
     """No plan exceeds the limit."""
