@@ -14,6 +14,7 @@ from reconciler.targets.memory import MemoryDriver
 from .fixture import HOOKS, DriverFixture
 from .memory import MemoryFixture
 from .rules import Contract
+from .test_models import ModelsFixture
 from .test_process import ProcessFixture
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "drivers.md"
@@ -24,7 +25,11 @@ DRIVERS: dict[str, type] = {
     "memory (tests only)": MemoryDriver,
 }
 ABILITIES: tuple[type, ...] = (Endpoint, Logs, Events, Catalogue)
-FIXTURES: dict[str, type[DriverFixture]] = {"local, process engine": ProcessFixture, "memory": MemoryFixture}
+FIXTURES: dict[str, type[DriverFixture]] = {
+    "models (registry)": ModelsFixture,
+    "local, process engine": ProcessFixture,
+    "memory": MemoryFixture,
+}
 
 
 def _methods(protocol: type) -> list[str]:

@@ -68,6 +68,7 @@ class ModelsDriver:
         registry: Where versions are kept.
         contents: The repo's bytes at the time of the call; None where there is no repo.
         references: The model versions that some resource at any target still needs.
+        installation: Whose versions are listed; "" for everybody's.
         sleep: Waits between the attempts of a broken download.
     """
 
@@ -78,9 +79,11 @@ class ModelsDriver:
         contents: Callable[[], Contents | None],
         references: Callable[[], set[ResourceId]],
         *,
+        installation: str = "",
         sleep: Callable[[float], None] | None = None,
     ) -> None:
         self.registry = registry
+        self._installation = installation
         self._settings = settings
         self._contents = contents
         self._references = references
@@ -128,13 +131,21 @@ class ModelsDriver:
         return self.registry.catalogue()
 
     def observe(self, known: Sequence[ResourceId]) -> Observation:
-        """Every registered version, without reading content; transfers under way and failed ones are shown as such.
+        """Every version of this installation, and whatever else stands where known ones would, without reading content.
+
+        Transfers under way and failed ones are shown as such.
 
         Raises:
             UnavailableError: The store cannot be read.
         """
         records, strays = self.registry.all()
-        resources = {record.id: self._observed(record) for record in records}
+        asked = set(known)
+        seen_all = [self._observed(record) for record in records]
+        resources = {
+            seen.id: seen
+            for seen in seen_all
+            if not self._installation or seen.id in asked or seen.owned_by(self._installation)
+        }
         with self._guard:
             jobs = dict(self._jobs)
         for resource, job in jobs.items():
