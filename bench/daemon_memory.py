@@ -113,7 +113,7 @@ def main(folder: Path) -> None:
 
     parts = Parts(reconciler, [Watch(repo / ".git", repo / ".git").events], options=Options(full_look_seconds=3600))
     daemon = Daemon(parts, store, clock, observers=[observe], signals=False)
-    thread = threading.Thread(target=daemon.run)
+    thread = threading.Thread(target=daemon.run, daemon=True)
     began = time.monotonic()
     thread.start()
     until(lambda r: r.target == "local" and r.outcome == "in sync" and sum(r.health.values()) > 1)
