@@ -14,10 +14,14 @@ from sklearn.externals import joblib
 from azureml.core.model import Model
 from azureml.core import Model as Same
 from azureml.monitoring import ModelDataCollector
+from azureml.ai.monitoring import Collector
+from azureml.ai.monitoring.context import BasicCorrelationContext
 def init():
     global path
     assert Same is Model
     ModelDataCollector("m", designation="inputs").collect([1])
+    context = Collector(name="inputs").collect([1], BasicCorrelationContext(id="7"))
+    assert context.get_id() == "7" and Collector(name="outputs").collect([1]).get_id()
     path = Model.get_model_path("ridge")
 def run(data): return [path, joblib.__name__, open(path).read()]
 """

@@ -8,7 +8,7 @@ really installed always wins, module by module. What is offered is the table bel
 | `azureml.core`, `.model`, `.workspace`, `.run`, `.environment` | `Model.get_model_path`; the rest says why it cannot |
 | `azureml.contrib.services`, `.aml_request`, `.aml_response` | `AMLRequest`, `AMLResponse`, `rawhttp` on werkzeug |
 | `azureml_inference_server_http.api.aml_request`, `.aml_response` | the same |
-| `azureml.monitoring`, `azureml.ai.monitoring` | data collectors that collect nothing |
+| `azureml.monitoring`, `azureml.ai.monitoring`, `.context` | data collectors that collect nothing |
 | `sklearn.externals.joblib`, `sklearn.externals.six` | `joblib`, `six` |
 """
 
@@ -43,6 +43,7 @@ MODULES: Final[dict[str, str | None]] = {
     "azureml.monitoring": "monitoring",
     "azureml.ai": None,
     "azureml.ai.monitoring": "monitoring",
+    "azureml.ai.monitoring.context": "monitoring",
 }
 """Module name to the module of ours that it shows, None for a mere package."""
 
