@@ -129,7 +129,7 @@ class LocalSource:
         Raises:
             InvalidError: There is no such ref, or no commit yet.
         """
-        name = parse_ref(self.settings.ref if ref is None else ref) or "HEAD"
+        name = parse_ref(self.settings.ref if ref is None else ref, ancestors=True) or "HEAD"
         told = self._git.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
         if told.code != 0:
             raise self._unknown(name)

@@ -151,16 +151,21 @@ def parse_path(text: str) -> str:
     return "/".join(steps)
 
 
-def parse_ref(text: str) -> str:
+_ANCESTORS = re.compile(r"(?<=.)([~^][0-9]{0,6})+$")
+
+
+def parse_ref(text: str, *, ancestors: bool = False) -> str:
     """A ref that git cannot take for anything else.
+
+    Args:
+        ancestors: Whether it may end in `~2` or `^`, as in gitrevisions(7); only a whole history can answer that.
 
     Raises:
         InvalidError: It starts with a dash or holds characters that git-check-ref-format(1) forbids.
     """
     if text.startswith("-"):
         raise InvalidError(f"{text!r} is not a ref: it starts with a dash")
-    if any(ord(char) <= 32 or char in "~^:?*[\\\x7f" for char in text) or ".." in text or "@{" in text:
-        raise InvalidError(
-            f"{text!r} is not a branch, tag or commit", hint="expressions such as HEAD~1 are not taken; name a commit"
-        )
+    name = _ANCESTORS.sub("", text) if ancestors else text
+    if any(ord(char) <= 32 or char in "~^:?*[\\\x7f" for char in name) or ".." in name or "@{" in name:
+        raise InvalidError(f"{text!r} is not a branch, tag or commit", hint="name one of these")
     return text

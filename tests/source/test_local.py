@@ -172,13 +172,21 @@ def test_dangerous_locations_are_refused(opened: Opener, location: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "ref", ["--upload-pack=x", "-h", "a..b", "HEAD~1", "HEAD^{tree}", "a b", "x\x00", "@{-1}", ":/x"]
+    "ref", ["--upload-pack=x", "-h", "a..b", "HEAD@{1}", "~1", "HEAD^{tree}", "a b", "x\x00", "@{-1}", ":/x"]
 )
 def test_dangerous_refs_are_refused(repo: Repo, opened: Opener, ref: str) -> None:
     """Options and expressions are no refs."""
     repo.commit({"a.yaml": "1"})
     with pytest.raises(InvalidError):
         opened(repo.folder, ref=ref).fetch()
+
+
+@pytest.mark.parametrize(("ref", "steps"), [("HEAD~1", 1), ("main^", 1), ("main~2", 2), ("HEAD^^", 2)])
+def test_ancestors_are_named_as_in_git(repo: Repo, opened: Opener, ref: str, steps: int) -> None:
+    """A local repo has its whole history, so the ways to count back in it are taken."""
+    shas = [repo.commit({"a.yaml": str(number)}) for number in range(3)]
+
+    assert opened(repo.folder, ref=ref).fetch().sha == shas[-1 - steps]
 
 
 @pytest.mark.parametrize("path", ["/etc", "../x", "a/../../b"])
