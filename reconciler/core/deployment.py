@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from reconciler.core.policy import Policy
@@ -81,9 +82,12 @@ class Registry:
     password: SecretRef | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Environment:
-    """The declared inputs of a Python environment; its identity is their digest, its lock is an output."""
+    """The declared inputs of a Python environment; its identity is their digest, its lock is an output.
+
+    Without slots, so that one environment that thousands of services share computes its identity once.
+    """
 
     runtime: str = "python"
     python: str = ""
@@ -93,7 +97,7 @@ class Environment:
     raw_requests: bool = False
     position: Position | None = None
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """SHA-256 over the declared inputs, 64 hex digits: the same on any machine."""
         return digest(
@@ -108,7 +112,7 @@ class Environment:
             }
         )
 
-    @property
+    @cached_property
     def id(self) -> ResourceId:
         """The resource that building it makes."""
         return ResourceId(ENVIRONMENTS_TARGET, "environment", f"py-{self.identity[:12]}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -160,9 +160,31 @@ def transform(value: Any, leaf: Callable[[Any], Any]) -> Any:
 
 def unknowns(value: Any) -> list[Unknown]:
     """Every `Unknown` in a spec."""
-    return [leaf for _, leaf in walk(value) if isinstance(leaf, Unknown)]
+    found: list[Unknown] = []
+    _gather(value, (Unknown,), found)
+    return found
 
 
 def has_secret(value: Any) -> bool:
     """Whether a secret stands anywhere in the value."""
-    return any(isinstance(leaf, (Secret, SecretRef)) for _, leaf in walk(value))
+    found: list[Secret | SecretRef] = []
+    _gather(value, (Secret, SecretRef), found)
+    return bool(found)
+
+
+def _gather(value: Any, types: tuple[type, ...], found: list[Any]) -> None:
+    """Leaves of some types; without the pointers of `walk`, since every spec of a plan is searched."""
+    if isinstance(value, (dict, Mapping)):
+        inside: Iterable[Any] = cast("Mapping[str, Any]", value).values()
+    elif isinstance(value, (list, tuple)):
+        inside = cast("Sequence[Any]", value)
+    else:
+        if isinstance(value, types):
+            found.append(value)
+        return
+    for inner in inside:
+        if type(inner) not in _PLAIN:
+            _gather(inner, types, found)
+
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})

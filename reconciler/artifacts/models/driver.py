@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event, Lock, Thread
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from reconciler.artifacts.models.content import Fetched, disk_error
-from reconciler.artifacts.models.http import Http
 from reconciler.artifacts.models.normal_form import (
     human_size,
     moved,
@@ -39,6 +38,9 @@ from reconciler.core.errors import (
 from reconciler.core.problems import Problem
 from reconciler.core.resources import Completeness, Desired, Health, Mark, Observation, Observed, ResourceId
 from reconciler.core.values import Spec
+
+if TYPE_CHECKING:
+    from reconciler.artifacts.models.http import Http
 
 _KIND = "model"
 _LOOK_AGAIN = 1.0
@@ -87,7 +89,8 @@ class ModelsDriver:
         self._settings = settings
         self._contents = contents
         self._references = references
-        self._http = Http(settings, sleep) if sleep is not None else Http(settings)
+        self._sleep = sleep
+        self._client: Http | None = None
         self._jobs: dict[ResourceId, _Job] = {}
         self._guard = Lock()
         self._garbage = False
@@ -193,7 +196,7 @@ class ModelsDriver:
             if uri.split(":", 1)[0] not in ("http", "https") or not record.origin:
                 continue
             try:
-                difference = self._http.changed(uri, record.origin)
+                difference = self._http().changed(uri, record.origin)
             except TargetError:
                 continue
             if difference:
@@ -209,7 +212,8 @@ class ModelsDriver:
         for job in jobs:
             if job.thread is not None:
                 job.thread.join(timeout=self._settings.read_timeout + 5.0)
-        self._http.close()
+        if self._client is not None:
+            self._client.close()
 
     # Writing
 
@@ -291,6 +295,15 @@ class ModelsDriver:
             raise job.failure
         stored = self.registry.get(change.id)
         return Done(self._observed(stored) if stored is not None else None)
+
+    def _http(self) -> Http:
+        """The HTTP client, made when first needed: a plan, which only renders, shall not pay for it."""
+        with self._guard:
+            if self._client is None:
+                from reconciler.artifacts.models.http import Http
+
+                self._client = Http(self._settings, self._sleep) if self._sleep is not None else Http(self._settings)
+            return self._client
 
     def _bring(self, resource: ResourceId, spec: Mapping[str, Any], record: Record | None, job: _Job) -> None:
         def told(written: int) -> None:

@@ -6,15 +6,17 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast, runtime_checkable
 from urllib.parse import unquote, urlsplit
 
 from reconciler.artifacts.models.content import ContentStore, Fetched, Part, Writer, copy, disk_error
 from reconciler.artifacts.models.filesystems import fetch_by_fsspec
-from reconciler.artifacts.models.http import Http
 from reconciler.artifacts.models.settings import ModelSettings
 from reconciler.core.contents import Contents
 from reconciler.core.errors import AccessError, TerminalError, UnavailableError
+
+if TYPE_CHECKING:
+    from reconciler.artifacts.models.http import Http
 
 # "Pointer files must be less than 1024 bytes in size" (Git LFS specification, "The Pointer").
 _POINTER_BYTES = 1024
@@ -56,6 +58,7 @@ class Transfer:
 
     Args:
         contents: The repo's bytes; None where there is no repo.
+        http: Gives the client; called only where something is fetched over HTTP.
         stopped: Whether to give up.
         progress: Told the bytes written so far, after each block.
     """
@@ -65,7 +68,7 @@ class Transfer:
         store: ContentStore,
         settings: ModelSettings,
         contents: Contents | None,
-        http: Http,
+        http: Callable[[], Http],
         stopped: Callable[[], bool],
         progress: Callable[[int], None],
     ) -> None:
@@ -113,7 +116,7 @@ class Transfer:
         if scheme in ("http", "https"):
             writer = self._begin()
             try:
-                origin = self._http.fetch(source.uri, writer, self._room)
+                origin = self._http().fetch(source.uri, writer, self._room)
                 return Fetched((self._store.keep("", writer, executable=False),), False, origin)
             finally:
                 writer.abandon()
