@@ -40,7 +40,7 @@ PID = "import os\ndef init(): pass\ndef run(data): return os.getpid()"
 def test_a_script_that_cannot_start_ends_with_3_and_the_reason(serve, script, words, without_six):
     """Exit code 3, a readable line in the log, and the same reason on the control socket."""
     server = serve(script, wait=None, env=without_six)
-    assert server.process.wait(20) == 3
+    assert server.process.wait(60) == 3
     assert words in server.log.read_text()
     assert words in server.event("failed")["reason"]
 
@@ -48,7 +48,7 @@ def test_a_script_that_cannot_start_ends_with_3_and_the_reason(serve, script, wo
 def test_several_workers_that_cannot_start_end_with_3_too(serve):
     """The workers' exit code is the server's."""
     server = serve("def init(): raise ValueError('no model here')\ndef run(d): pass", "--workers=2", wait=None)
-    assert server.process.wait(20) == 3
+    assert server.process.wait(60) == 3
     assert "failed: ValueError: no model here" in server.log.read_text()
 
 
