@@ -70,7 +70,7 @@ def plan(situation: Situation, memo: Memo | None = None) -> Plan:
         kept=tuple(kept),
         refusals=tuple(refusals),
         blocked=tuple(blocked),
-        warnings=_warnings(situation),
+        warnings=_warnings(situation, changes),
         problems=situation.problems,
         targets=_completeness(situation),
         suspended=tuple(sorted(situation.suspended)),
@@ -119,9 +119,13 @@ def _with_renames(changes: Iterable[Change], removals: Sequence[Change]) -> list
     return result
 
 
-def _warnings(situation: Situation) -> tuple[Problem, ...]:
-    own = {w: None for d in sorted(situation.desired, key=lambda d: d.id) for w in d.warnings}
-    return (*situation.warnings, *own)
+def _warnings(situation: Situation, changes: Mapping[ResourceId, Change]) -> tuple[Problem, ...]:
+    """What the reader should know of the input, and of the resources that this plan would touch."""
+    touched = sorted(id_ for id_, change in changes.items() if change.action is not Action.NOOP)
+    wanted_ = (change.desired for change in map(changes.__getitem__, touched))
+    own = {w: None for desired in wanted_ if desired is not None for w in desired.warnings}
+    told = set(situation.problems)
+    return (*(w for w in situation.warnings if w not in told), *own)
 
 
 def _completeness(situation: Situation) -> dict[str, Completeness]:

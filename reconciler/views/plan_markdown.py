@@ -88,7 +88,13 @@ def _sections(plan: Plan) -> Iterator[tuple[str, list[str]]]:
     if plan.kept:
         yield "Kept", [f"- `{_code(str(k.id))}` {escape(k.reason)}" for k in plan.kept]
     if plan.warnings:
-        yield "Warnings", [fenced(problem_view.text([problem])) for problem in plan.warnings]
+        yield "Warnings", list(_warnings(plan))
+
+
+def _warnings(plan: Plan) -> Iterator[str]:
+    for problem, left_out in problem_view.alike(plan.warnings):
+        lines = problem_view.text([problem])
+        yield fenced([*lines, *([f"    … and {left_out:,} more like it [{problem.code}]"] if left_out else [])])
 
 
 def _refusal(plan: Plan, index: int) -> str:

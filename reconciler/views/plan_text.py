@@ -34,7 +34,7 @@ def _lines(plan: Plan, style: Style) -> Iterator[str]:
     found = [*plan.problems, *plan.warnings]
     if found:
         yield ""
-        yield from problem_view.text(found, style)
+        yield from problem_view.text(found, style, brief=True)
     yield ""
     yield style.paint(summary_line(plan), "bold")
     if not plan.empty:

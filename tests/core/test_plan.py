@@ -841,6 +841,18 @@ def test_a_plan_counts_and_lists() -> None:
     assert [action.glyph for action in Action] == ["=", "+", "~", "±", "-", "»", "«"]
 
 
+def test_warnings_are_of_what_is_touched() -> None:
+    """A resource in sync warns of nothing, and a warning that is among the problems is not said twice."""
+    loop = Loop()
+    told = Problem("python", "another Python", severity=Severity.WARNING)
+    desired = [want("a", {}, warnings=(told,))]
+    loop.settle(desired)
+    assert plan(loop.situation(desired)).warnings == ()
+    changed = [want("a", {"x": 1}, warnings=(told,))]
+    assert plan(loop.situation(changed)).warnings == (told,)
+    assert plan(loop.situation(desired, problems=(told,), warnings=(told,))).warnings == ()
+
+
 def test_the_digest_is_of_what_is_done() -> None:
     """Another revision or wording leaves the digest, another value changes it."""
     loop, _ = served("one")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 
 from reconciler.core.change import Action, Change, FieldChange, Plan
+from reconciler.core.problems import Position, Problem, Severity
 from reconciler.core.resources import ResourceId
 from reconciler.core.secrets import SecretRef
 from reconciler.core.values import MISSING, Unknown
@@ -31,6 +33,28 @@ def golden(name: str) -> str:
 def test_text_of_everything() -> None:
     """Each kind of entry stands in the text, in its place."""
     assert plan_text.render(everything()) == golden("plan.txt")
+
+
+def many_warnings() -> Plan:
+    """A plan with a thousand warnings of one code, two of another, and four errors of one."""
+    rounded = [
+        Problem("limit-rounded-up", f"cores of {n}", Position(f"services/{n:04}.yaml", 1, 1), severity=Severity.WARNING)
+        for n in range(1000)
+    ]
+    other = [Problem("java-missing", f"no Java for {n}", severity=Severity.WARNING) for n in range(2)]
+    errors = [Problem("unknown-key", f"unknown key '{n}'", Position("services/x.yaml", n, 1)) for n in range(1, 5)]
+    return Plan(REVISION, warnings=(*rounded, *other), problems=tuple(errors))
+
+
+@pytest.mark.parametrize("render", [plan_text.render, plan_markdown.render])
+def test_warnings_alike_are_counted(render: Callable[[Plan], str]) -> None:
+    """Three of a kind are shown and the rest counted; errors are all shown."""
+    shown = render(many_warnings())
+    assert len(re.findall(r"cores of \d+", shown)) == 3
+    assert re.findall(r"… and [\d,]+ more like it \[.*\]", shown) == ["… and 997 more like it [limit-rounded-up]"]
+    assert len(re.findall("no Java for", shown)) == 2
+    assert len(re.findall("unknown key '", shown)) == 4
+    assert len(json.loads(plan_json.render(many_warnings()))["warnings"]) == 1002
 
 
 def test_coloured_text_of_everything() -> None:
