@@ -47,7 +47,7 @@ from reconciler.core.resources import Completeness, Desired, Mark, Observation, 
 from reconciler.core.values import to_json
 
 _KIND = "environment"
-_LOOK_AGAIN = 1.0
+_LOOK_AGAIN = 0.25
 _TRASH = ".trash-"
 _REMEMBERED = 4096
 
