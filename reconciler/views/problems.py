@@ -10,7 +10,6 @@ from reconciler.core.problems import Problem, Severity
 from reconciler.views.style import PLAIN, Style
 from reconciler.views.values import plural, printable
 
-
 _SHOWN_ALIKE = 3
 
 
