@@ -152,7 +152,9 @@ class DesiredStates:
             # A registry renders all that a deployment could need; only what its target asks for is made.
             resources += [d for d in registry.render(deployment) if d.id in needed]
         endpoints = driver.capabilities.endpoints if isinstance(driver, Endpoint) else frozenset[str]()
-        resources += [replace(d, tests=deployment.tests) if d.id.kind in endpoints else d for d in own]
+        for desired in own:
+            lacks = desired.id.kind in endpoints and desired.tests is not deployment.tests
+            resources.append(replace(desired, tests=deployment.tests) if lacks else desired)
         return tuple(resources)
 
     def _merge(self, rendered: Sequence[Desired]) -> tuple[tuple[Desired, ...], list[Problem]]:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 _KIND = "model"
 _LOOK_AGAIN = 1.0
+_REMEMBERED = 4096
 
 
 @dataclass(slots=True)
@@ -94,6 +95,8 @@ class ModelsDriver:
         self._jobs: dict[ResourceId, _Job] = {}
         self._guard = Lock()
         self._garbage = False
+        # By the identity of the version, which is kept beside it so that the identity stays taken.
+        self._rendered: dict[int, tuple[ModelVersion, Desired]] = {}
         # What a record that did not change reads as; records are parsed once, so the same object is the same record.
         self._seen: dict[ResourceId, tuple[Record, Observed]] = {}
 
@@ -127,7 +130,16 @@ class ModelsDriver:
         Raises:
             InvalidError: A name or version that cannot be registered.
         """
-        return [render(model) for model in models]
+        if len(self._rendered) > 2 * len(models) + _REMEMBERED:
+            self._rendered.clear()
+        return [self._render(model) for model in models]
+
+    def _render(self, model: ModelVersion) -> Desired:
+        """The same object for the same object: thousands of services may share a version."""
+        known = self._rendered.get(id(model))
+        if known is None or known[0] is not model:
+            known = self._rendered[id(model)] = (model, render(model))
+        return known[1]
 
     def catalogue(self) -> Mapping[str, Mapping[str, str]]:
         """Registered versions: name -> version -> digest."""

@@ -39,6 +39,14 @@ from reconciler.targets.local.process.watching import Watch
 _PATIENCE = 0.8  # seconds an apply call waits for what is usually done at once
 _SOON = 0.05
 _DRAIN_DEFAULT = 30.0
+_CAPABILITIES = Capabilities(
+    kinds=frozenset({KIND}),
+    stages=frozenset({KIND}),
+    endpoints=frozenset({KIND}),
+    in_place=IN_PLACE,
+    parallel=4,
+    deadline_seconds=900.0,
+)
 
 
 class Job(threading.Thread):
@@ -102,14 +110,7 @@ class ProcessDriver:
     @property
     def capabilities(self) -> Capabilities:
         """Everything can be changed while serving; keys without even a new process."""
-        return Capabilities(
-            kinds=frozenset({KIND}),
-            stages=frozenset({KIND}),
-            endpoints=frozenset({KIND}),
-            in_place=IN_PLACE,
-            parallel=4,
-            deadline_seconds=900.0,
-        )
+        return _CAPABILITIES
 
     def render(self, deployment: Deployment) -> Sequence[Desired]:
         """One process group a service. Pure.
