@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from reconciler.core.hiding import hide
+
 
 @dataclass(frozen=True, slots=True)
 class SmokeTest:
@@ -27,12 +29,13 @@ class SmokeTest:
     expect: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-def failure(test: SmokeTest, status: int, body: Any, seconds: float) -> str:
+def failure(test: SmokeTest, status: int, body: Any, seconds: float, secrets: Sequence[str] = ()) -> str:
     """Why an answer does not meet a test's expectation; empty if it does.
 
     Args:
         body: The parsed JSON body, or its text where it is no JSON.
         seconds: How long the answer took.
+        secrets: Texts that stand for nobody to see in what is returned, whatever the service answers.
     """
     expect = test.expect
     wanted = expect.get("status", 200)
@@ -45,9 +48,9 @@ def failure(test: SmokeTest, status: int, body: Any, seconds: float) -> str:
     tolerance = float(expect.get("tolerance", 0.0))
     if "equals" in expect and not _close(body, expect["equals"], tolerance):
         within = f" within {tolerance:g}" if tolerance else ""
-        return f"the answer {_brief(body)} does not equal {_brief(expect['equals'])}{within}"
+        return f"the answer {_brief(body, secrets)} does not equal {_brief(expect['equals'])}{within}"
     if "contains" in expect and not _contains(body, expect["contains"], tolerance):
-        return f"the answer {_brief(body)} does not contain {_brief(expect['contains'])}"
+        return f"the answer {_brief(body, secrets)} does not contain {_brief(expect['contains'])}"
     return ""
 
 
@@ -83,6 +86,6 @@ def _contains(body: Any, part: Any, tolerance: float) -> bool:
     return _close(body, part, tolerance)
 
 
-def _brief(value: Any) -> str:
-    text = json.dumps(value, default=str)
+def _brief(value: Any, secrets: Sequence[str] = ()) -> str:
+    text = hide(json.dumps(value, default=str), secrets)
     return text if len(text) <= 120 else f"{text[:117]}..."

@@ -19,7 +19,7 @@ from reconciler.core.outputs import fill_change
 from reconciler.core.record import confirmed
 from reconciler.core.resources import Baseline, Mark, Observation, Observed, Pending, ResourceId
 from reconciler.core.secrets import Secret
-from reconciler.core.values import unknowns
+from reconciler.core.values import unknowns, walk
 from reconciler.engine.clock import Clock
 from reconciler.engine.judge import Verdict, judge
 from reconciler.engine.lifecycle import FINAL, Signal, State, follow
@@ -279,7 +279,7 @@ class Node:
             self._failed_step("it cannot be tested: it has no address", "tests-failed")
             return
         tests = change.desired.tests if change.desired else ()
-        problems = run_tests(address, tests, self.around.keys.get(change.service))
+        problems = run_tests(address, tests, self.around.keys.get(change.service), _texts(change))
         if problems:
             self._failed_step("; ".join(problems), "tests-failed")
         else:
@@ -361,3 +361,10 @@ class Node:
         return replace(
             change, action=action, fields=fields, desired=before, mark=mark, observed=seen, steps=(Step.APPLY,)
         )
+
+
+def _texts(change: Change) -> list[str]:
+    """The secrets that a change hands to its target."""
+    if change.desired is None:
+        return []
+    return [leaf.text for _, leaf in walk(change.desired.spec) if isinstance(leaf, Secret) and leaf.text is not None]

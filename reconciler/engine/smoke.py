@@ -16,11 +16,14 @@ from reconciler.core.smoke import SmokeTest, failure
 DEFAULT_LIMIT_SECONDS = 60.0
 
 
-def run_tests(address: Address, tests: Sequence[SmokeTest], key: Secret | None) -> list[str]:
+def run_tests(
+    address: Address, tests: Sequence[SmokeTest], key: Secret | None, secrets: Sequence[str] = ()
+) -> list[str]:
     """Runs every test and says which failed and why.
 
     Args:
         key: Sent as a Bearer key where the service wants one.
+        secrets: What the service was given; no line holds them, even if it answers with one.
 
     Returns:
         One line a failed test, without secrets; empty if all passed.
@@ -30,15 +33,16 @@ def run_tests(address: Address, tests: Sequence[SmokeTest], key: Secret | None) 
     if key is not None:
         headers["Authorization"] = f"Bearer {key.reveal()}"
     problems: list[str] = []
+    hidden = [*secrets, *([key.reveal()] if key is not None else [])]
     with httpx.Client(transport=transport, base_url=address.url, headers=headers, trust_env=False) as client:
         for number, test in enumerate(tests, 1):
-            reason = _one(client, test)
+            reason = _one(client, test, hidden)
             if reason:
                 problems.append(f"test {test.name or number}: {reason}")
     return problems
 
 
-def _one(client: httpx.Client, test: SmokeTest) -> str:
+def _one(client: httpx.Client, test: SmokeTest, secrets: Sequence[str]) -> str:
     limit = float(test.expect.get("maxSeconds", DEFAULT_LIMIT_SECONDS))
     content = test.body if test.body is not None else json.dumps(test.request)
     has_body = test.body is not None or test.request is not None
@@ -55,7 +59,7 @@ def _one(client: httpx.Client, test: SmokeTest) -> str:
         return f"no answer within {limit:g} s"
     except httpx.HTTPError as exc:
         return f"no answer: {type(exc).__name__}"
-    return failure(test, response.status_code, _body(response), time.monotonic() - started)
+    return failure(test, response.status_code, _body(response), time.monotonic() - started, secrets)
 
 
 def _body(response: httpx.Response) -> Any:

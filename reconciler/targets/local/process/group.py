@@ -1,9 +1,6 @@
 """All workers of one version: starting, keeping alive, draining, ending."""
 
 # No pathlib: it would cost each supervisor a megabyte.
-# No pathlib: it would cost each supervisor a megabyte.
-# No pathlib: it would cost each supervisor a megabyte.
-# No pathlib: it would cost each supervisor a megabyte.
 # ruff: noqa: PTH108
 
 from __future__ import annotations

@@ -1,9 +1,6 @@
 """What a service says and what happens to it: its log, rotated by size, and the last events."""
 
 # No pathlib: it would cost each supervisor a megabyte.
-# No pathlib: it would cost each supervisor a megabyte.
-# No pathlib: it would cost each supervisor a megabyte.
-# No pathlib: it would cost each supervisor a megabyte.
 # ruff: noqa: PTH105
 
 from __future__ import annotations
@@ -12,11 +9,12 @@ import json
 import os
 import time
 
+from reconciler.core.hiding import hide
 from reconciler.targets.local.process.layout import LOG
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 EVENTS_KEPT = 50
@@ -99,12 +97,17 @@ def _iso(at: float) -> str:
 
 
 class Output:
-    """One worker's output on its way to the log: cut into lines, so that those of two workers do not mix."""
+    """One worker's output on its way to the log: cut into lines, so that those of two workers do not mix.
 
-    __slots__ = ("_journal", "_rest", "tail")
+    Args:
+        secrets: What `tail`, which people are shown outside of the log, is not to hold.
+    """
 
-    def __init__(self, journal: Journal) -> None:
+    __slots__ = ("_journal", "_rest", "_secrets", "tail")
+
+    def __init__(self, journal: Journal, secrets: Sequence[str] = ()) -> None:
         self._journal = journal
+        self._secrets = secrets
         self._rest = b""
         self.tail: list[str] = []
 
@@ -125,17 +128,18 @@ class Output:
 
     def _put(self, lines: bytes) -> None:
         self._journal.write(lines)
-        self.tail += [_words(line) for line in lines[-16384:].decode(errors="replace").splitlines() if line.strip()]
+        latest = lines[-16384:].decode(errors="replace").splitlines()
+        self.tail += [_words(line, self._secrets) for line in latest if line.strip()]
         del self.tail[:-TAIL_KEPT]
 
 
-def _words(line: str) -> str:
-    """A line for people: of the runtime's JSON only the message and what it raised."""
+def _words(line: str, secrets: Sequence[str]) -> str:
+    """A line for people, without secrets: of the runtime's JSON only the message and what it raised."""
     if line.startswith("{"):
         try:
             data: dict[str, Any] = json.loads(line)
         except ValueError:
-            return line[:500]
+            return hide(line, secrets)[:500]
         shown = [str(data[key]) for key in ("message", "event", "exception") if data.get(key)]
-        return "\n".join(shown)[-1500:] if shown else line[:500]
-    return line[:500]
+        return hide("\n".join(shown), secrets)[-1500:] if shown else hide(line, secrets)[:500]
+    return hide(line, secrets)[:500]

@@ -76,6 +76,8 @@ def prepare(parts: Parts, folder: Path, uid: str, service: str, spec: Spec, spec
         "folder": str(place),
         "argv": [str(python), "-m", "reconciler.serving", *_arguments(spec, service, version, code)],
         "env": _environment(parts, spec, service, version, uid, python, code, model_dir, scratch),
+        # Names of the variables that hold secrets: what a worker says last is shown to people, without their values.
+        "secrets": [n for n, v in _section(spec, "environmentVariables").items() if not isinstance(v, str)],
         "cwd": str(code),
         "limits": {
             "files": limits.get("openFiles"),

@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 
+from reconciler.core.hiding import hide
 from reconciler.targets.local.process.journal import Journal, Output
 from reconciler.targets.local.process.loop import Loop
 from reconciler.targets.local.process.spawn import spawn
@@ -37,7 +38,7 @@ class Worker:
     """A started runtime process.
 
     Args:
-        launch: `argv`, `env`, `cwd`, `limits` of the version.
+        launch: `argv`, `env`, `cwd`, `limits` of the version; `secrets` names those of `env` that people are not shown.
         listening: Descriptor of the service's listening socket.
         changed: Called after each change of state.
     """
@@ -62,7 +63,8 @@ class Worker:
         self._loop = loop
         self._changed = changed
         self._lines = Lines()
-        self.output = Output(journal)
+        self._secrets = [str(launch["env"].get(name, "")) for name in launch.get("secrets", ())]
+        self.output = Output(journal, self._secrets)
         self._control, theirs = socket.socketpair()
         self._control.setblocking(False)
         self._pipe, writer = os.pipe()
@@ -119,8 +121,8 @@ class Worker:
     def _event(self, message: dict[str, Any]) -> None:
         event = message.get("event")
         if event == "failed":
-            self.reason = str(message.get("reason", ""))[:2000]
-            self.detail = str(message.get("detail") or "")[-4000:]
+            self.reason = hide(str(message.get("reason", "")), self._secrets)[:2000]
+            self.detail = hide(str(message.get("detail") or ""), self._secrets)[-4000:]
         elif event in (READY, ACCEPTING, DRAINING, DRAINED) and self.alive:
             self.state = str(event)
             self._changed(self)
