@@ -68,6 +68,8 @@ class Progress:
         took = f" ({event.seconds:.1f} s)" if event.seconds >= 0.05 else ""
         step = "" if event.state in FINAL else f"{event.step.value}: "
         lines = [f"  {event.action.glyph} {printable(name_of(event.id))}  {step}{word}{took}  {first}".rstrip()]
+        if event.state not in FINAL:
+            return lines[0]  # the whole reason comes once, at the end
         return "\n".join([*lines, *(f"      {line}" for line in rest)])
 
     def _draw(self) -> None:

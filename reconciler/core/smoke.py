@@ -40,7 +40,8 @@ def failure(test: SmokeTest, status: int, body: Any, seconds: float, secrets: Se
     expect = test.expect
     wanted = expect.get("status", 200)
     if status != wanted:
-        return f"status {status} instead of {wanted}"
+        said = f": {_brief(body, secrets)}" if body else ""
+        return f"status {status} instead of {wanted}{said}"
     if "maxSeconds" in expect and seconds > expect["maxSeconds"]:
         return f"it took {seconds:.2f} s, more than {expect['maxSeconds']} s"
     if "shape" in expect and _shape(body) != list(expect["shape"]):

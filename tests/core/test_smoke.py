@@ -14,6 +14,7 @@ from reconciler.core.smoke import SmokeTest, failure
     [
         ({}, 200, None, ""),
         ({}, 500, None, "status 500 instead of 200"),
+        ({}, 400, {"message": "no"}, 'status 400 instead of 200: {"message": "no"}'),
         ({"status": 400}, 400, None, ""),
         ({"maxSeconds": 0.5}, 200, None, "it took 1.00 s, more than 0.5 s"),
         ({"maxSeconds": 2}, 200, None, ""),

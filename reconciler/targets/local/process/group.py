@@ -226,4 +226,4 @@ class Group:
 
 
 def _first_line(text: str) -> str:
-    return text.splitlines()[0][:300] if text else ""
+    return text.splitlines()[0][:1000] if text else ""

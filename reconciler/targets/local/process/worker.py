@@ -61,6 +61,7 @@ class Worker:
         self.detail = ""
         self.status = 0
         self._loop = loop
+        self._journal = journal
         self._changed = changed
         self._lines = Lines()
         self._secrets = [str(launch["env"].get(name, "")) for name in launch.get("secrets", ())]
@@ -125,6 +126,9 @@ class Worker:
             self.detail = hide(str(message.get("detail") or ""), self._secrets)[-4000:]
         elif event in (READY, ACCEPTING, DRAINING, DRAINED) and self.alive:
             self.state = str(event)
+            # Workers of a version load the same models: what one warns of, all do.
+            for warning in list(message.get("warnings") or ()) if self.slot == 0 else ():
+                self._journal.event(f"warning: {hide(str(warning), self._secrets)[:1000]}")
             self._changed(self)
 
     def _printed(self) -> None:
