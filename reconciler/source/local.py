@@ -224,6 +224,13 @@ class LocalSource:
         refs = told.output.decode("utf-8", "replace").split()
         if name == "HEAD" and not refs:
             return InvalidError(f"{self.location} has no commits yet", hint="commit the manifests first")
+        named = self._git.run("symbolic-ref", "--quiet", name) if name == "HEAD" else None
+        full = named.output.decode("utf-8", "replace").strip() if named and named.code == 0 else name
+        if any(ref in (full, f"refs/heads/{full}", f"refs/tags/{full}") for ref in refs):
+            return InvalidError(
+                f"{self.location} is damaged: {full.removeprefix('refs/heads/')} names a commit that is not there",
+                hint="run git fsck there, and clone it anew if that finds objects missing",
+            )
         return unknown_ref(name, refs, self.location)
 
 
