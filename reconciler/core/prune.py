@@ -20,10 +20,12 @@ def unwanted(
     changes: list[Change] = []
     kept: list[Kept] = []
     refusals: list[Refusal] = []
-    candidates = set(situation.baselines)
+    candidates = situation.baselines.keys() - wanted.keys()
     for observation in situation.observations.values():
-        candidates |= {i for i, o in observation.resources.items() if o.owned_by(situation.installation)}
-    for id_ in sorted(candidates - wanted.keys()):
+        candidates |= {
+            i for i, o in observation.resources.items() if i not in wanted and o.owned_by(situation.installation)
+        }
+    for id_ in sorted(candidates):
         outcome = _verdict(situation, id_, situation.baselines.get(id_))
         if isinstance(outcome, Change):
             changes.append(outcome)

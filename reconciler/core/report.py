@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -79,33 +79,73 @@ class Report:
         return Health.worst(*(service.health for service in self.services))
 
 
+@dataclass(slots=True)
+class ReportMemo:
+    """Reports of services in sync, with the changes and revisions that they follow from."""
+
+    services: dict[str, tuple[list[Change], list[str | None], ServiceReport]] = field(
+        default_factory=dict[str, "tuple[list[Change], list[str | None], ServiceReport]"]
+    )
+
+
 def report_of(
     installation: str,
     plan: Plan,
     observations: Mapping[str, Observation],
     revisions: Mapping[ResourceId, str],
     drift_since: Mapping[ResourceId, float] | None = None,
+    memo: ReportMemo | None = None,
 ) -> Report:
     """The report that follows from a plan and what was observed for it.
 
     Args:
         revisions: Commit that each resource was last applied from.
         drift_since: When each drifted resource was first seen so, Unix seconds.
+        memo: Of the last report of this process: services of which nothing changed keep their report.
     """
     held = {b.id: b.reason for b in plan.blocked} | {r.id: r.message for r in plan.refusals if r.id is not None}
-    changes: dict[str, dict[ResourceId, Change]] = defaultdict(dict)
+    changes: dict[str, list[Change]] = defaultdict(list)
     for change in plan.changes:
         if change.service and change.action is not Action.FORGET:
-            changes[change.service][change.id] = change
+            changes[change.service].append(change)
     drift: dict[str, list[Drift]] = defaultdict(list)
     for drifted in plan.drift:
         drift[drifted.service].append(drifted)
-    services = tuple(
-        _service(name, own, tuple(drift[name]), plan, held, observations, revisions, drift_since or {})
-        for name, own in sorted(changes.items())
-    )
+    unsettled = {*drift, *plan.suspended, *(c.service for c in plan.changes if c.id in held)}
+    before = memo.services if memo is not None else {}
+    kept: dict[str, tuple[list[Change], list[str | None], ServiceReport]] = {}
+    services: list[ServiceReport] = []
+    for name, own in sorted(changes.items()):
+        applied = [revisions.get(c.id) for c in own]
+        known = before.get(name) if name not in unsettled else None
+        if known is not None and _same(own, known[0], observations) and known[1] == applied:
+            report = known[2]
+        else:
+            report = _service(
+                name,
+                {c.id: c for c in own},
+                tuple(drift.get(name, ())),
+                plan,
+                held,
+                observations,
+                revisions,
+                drift_since or {},
+            )
+        services.append(report)
+        if name not in unsettled:
+            kept[name] = (own, applied, report)
+    if memo is not None:
+        memo.services = kept
     targets = {name: completeness.value for name, completeness in sorted(plan.targets.items())}
-    return Report(installation, str(plan.revision), services, targets)
+    return Report(installation, str(plan.revision), tuple(services), targets)
+
+
+def _same(changes: list[Change], before: list[Change], observations: Mapping[str, Observation]) -> bool:
+    """The very same changes, and of resources that are seen as they were when the changes were made."""
+    return len(changes) == len(before) and all(
+        change is known and change.observed is not None and _seen(change.id, observations) is change.observed
+        for change, known in zip(changes, before, strict=True)
+    )
 
 
 def _service(

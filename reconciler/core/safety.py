@@ -52,6 +52,8 @@ def _too_much(situation: Situation, target: str, changes: Iterable[Change]) -> l
         if (c.action is Action.DELETE or (c.action is Action.REPLACE and c.disruption is Disruption.REPLACE))
         and not _retained(situation, c)
     ]
+    if not lost:
+        return []
     total = _there(situation, target)
     rails = situation.rails
     if total < rails.min_resources or len(lost) * 100 <= rails.max_delete_percent * total:
@@ -68,9 +70,11 @@ def _too_much(situation: Situation, target: str, changes: Iterable[Change]) -> l
 
 def _emptied(situation: Situation, target: str, changes: Sequence[Change]) -> list[Refusal]:
     gone = {c.service for c in changes if c.action is Action.DELETE and c.service}
+    if len(gone) < 2 or gone <= situation.removed:
+        return []
     lost = {c.id for c in changes if c.action in (Action.DELETE, Action.FORGET)}
     left = {c.service for c in changes if c.id not in lost and c.service} | _staying(situation, target, lost)
-    if len(gone) < 2 or left or gone <= situation.removed:
+    if left:
         return []
     message = (
         f"target {target}: all of its {len(gone)} services would be deleted, though no commit took their documents out "

@@ -6,7 +6,6 @@ services share (a model version, an environment) becomes one resource.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
@@ -99,7 +98,7 @@ class DesiredStates:
                 incomplete.add(deployment.service)
                 continue
             known = self._rendered.get(deployment.service)
-            if known is not None and known[0] is deployment and known[1] == filled:
+            if known is not None and known[0] is deployment and (known[1] is filled or known[1] == filled):
                 resources = known[2]
             else:
                 try:
@@ -159,23 +158,27 @@ class DesiredStates:
 
     def _merge(self, rendered: Sequence[Desired]) -> tuple[tuple[Desired, ...], list[Problem]]:
         """One resource an id; shared ones belong to no service, and equal ones keep their identity between runs."""
-        groups: dict[ResourceId, list[Desired]] = defaultdict(list)
-        for desired in rendered:
-            groups[desired.id].append(desired)
         merged: dict[ResourceId, Desired] = {}
+        shared: dict[ResourceId, list[Desired]] = {}
+        for desired in rendered:
+            first = merged.setdefault(desired.id, desired)
+            if first is not desired:
+                shared.setdefault(desired.id, [first]).append(desired)
         problems: list[Problem] = []
-        for id_, group in groups.items():
+        for id_, group in shared.items():
             first = group[0]
             if any(other.spec != first.spec for other in group[1:]):
                 services = " and ".join(sorted({d.service for d in group}))
                 message = f"{id_} is wanted in two different ways, by {services}"
                 problems.append(Problem("clash", message, hint="rename one of them", subject=str(id_)))
-            one = first
-            if len(group) > 1 and any(d.service != first.service or d.warnings != first.warnings for d in group):
+            if any(d.service != first.service or d.warnings != first.warnings for d in group):
                 warnings = tuple(dict.fromkeys(w for d in group for w in d.warnings))
                 policy = first.policy if all(d.policy == first.policy for d in group) else Policy()
-                one = replace(first, service="", warnings=warnings, policy=policy)
-            before = self._merged.get(id_)
-            merged[id_] = before if before is not None and (before is one or before == one) else one
+                merged[id_] = replace(first, service="", warnings=warnings, policy=policy)
+        known = self._merged
+        for id_, one in merged.items():
+            before = known.get(id_)
+            if before is not None and before is not one and before == one:
+                merged[id_] = before
         self._merged = merged
         return tuple(merged.values()), problems

@@ -44,6 +44,7 @@ class Observer:
         same: dict[ResourceId, Observed] = {}
         for id_, observed in observation.resources.items():
             before = self._seen.get(id_)
-            same[id_] = before if before == observed and before is not None else observed
+            alike = before is not None and (before is observed or before == observed)
+            same[id_] = before if before is not None and alike else observed
         self._seen.update(same)
         return replace(observation, resources=same)

@@ -16,7 +16,7 @@ from reconciler.core.deployment import Target
 from reconciler.core.driver import Driver
 from reconciler.core.plan import plan
 from reconciler.core.problems import Problem
-from reconciler.core.report import Report, report_of
+from reconciler.core.report import Report, ReportMemo, report_of
 from reconciler.core.resources import Baseline, Observation, ResourceId
 from reconciler.core.safety import standing
 from reconciler.core.secrets import Secret
@@ -67,6 +67,7 @@ class Reconciler:
     workers: int = 8
     backoff: Callable[[int], float] = lambda attempts: min(10.0 * 2.0 ** (attempts - 1), 900.0)
     _memo: Memo = field(default_factory=Memo, init=False)
+    _reports: ReportMemo = field(default_factory=ReportMemo, init=False)
     _observer: Observer = field(default_factory=Observer, init=False)
 
     # Hops 2 to 6
@@ -136,7 +137,7 @@ class Reconciler:
     ) -> Report:
         revisions = {i: b.revision for i, b in baselines.items()}
         since = {i: at for i, (at, _) in self.store.drift_since().items()}
-        return report_of(self.installation, made, observations, revisions, since)
+        return report_of(self.installation, made, observations, revisions, since, self._reports)
 
     # Hops 7 and 8
 

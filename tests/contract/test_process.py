@@ -157,7 +157,7 @@ class ProcessFixture(DriverFixture):
         return lambda: list(folder.iterdir()) == []
 
     def copy(self, id_: ResourceId) -> ResourceId:
-        twin = replace(id_, name=id_.name + "-copy")
+        twin = id_._replace(name=id_.name + "-copy")
         skip = shutil.ignore_patterns("*.sock", "lock")
         shutil.copytree(self.inner.folder(id_.name), self.inner.folder(twin.name), ignore=skip)
         return twin
