@@ -73,6 +73,22 @@ def test_settings_reach_the_runtime(real):
     assert swagger["info"]["title"] == "diabetes"
 
 
+def test_worker_whose_run_does_not_return_is_replaced(real):
+    """A run() over its time limit blocks its worker for good: another one takes its place, and the event says why."""
+    script = "import threading\n\ndef init(): pass\n\ndef run(data):\n    return data and threading.Event().wait()\n"
+    seen = real.deploy(real.deployment(script=script, scoring_timeout_ms=300))
+    assert score(seen, b"block")[0] == 504
+    after = until(
+        lambda: (
+            (now := real.observe()).health is Health.HEALTHY
+            and now.outputs["workers"] not in ([], seen.outputs["workers"])
+            and now
+        )
+    )
+    assert any("run() did not return within its time limit" in event for event in after.events)
+    assert score(after, b"") == (200, '""')
+
+
 def score_get(seen, path):
     """The text of a GET."""
     import urllib.request

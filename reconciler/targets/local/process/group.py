@@ -12,7 +12,7 @@ import signal
 from reconciler.targets.local.process.journal import Journal
 from reconciler.targets.local.process.listener import Listener
 from reconciler.targets.local.process.loop import Loop, Timer
-from reconciler.targets.local.process.worker import ACCEPTING, DRAINED, EXITED, READY, STARTING, Worker
+from reconciler.targets.local.process.worker import ACCEPTING, DRAINED, EXITED, READY, STARTING, STUCK, Worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,6 +104,10 @@ class Group:
                 timer.cancel()
             if self.serving and not self.ending:
                 worker.tell("accept")
+        elif worker.state == STUCK:
+            # A Python thread cannot be stopped; nobody waits any more for what it does.
+            worker.kill(signal.SIGTERM)
+            self._loop.later(KILL_AFTER, lambda: worker.kill(signal.SIGKILL))
         elif worker.state == DRAINED:
             self._loop.later(KILL_AFTER, lambda: worker.kill(signal.SIGKILL))
         elif worker.state == EXITED:

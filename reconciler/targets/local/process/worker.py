@@ -1,9 +1,6 @@
 """One runtime process as its supervisor sees it: its control socket, its output, its end."""
 
 # No pathlib: it would cost each supervisor a megabyte.
-# No pathlib: it would cost each supervisor a megabyte.
-# No pathlib: it would cost each supervisor a megabyte.
-# No pathlib: it would cost each supervisor a megabyte.
 # ruff: noqa: PTH108
 
 from __future__ import annotations
@@ -24,10 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-STARTING, READY, ACCEPTING, DRAINING, DRAINED, EXITED = (
+STARTING, READY, ACCEPTING, STUCK, DRAINING, DRAINED, EXITED = (
     "starting",
     "ready",
     "accepting",
+    "stuck",
     "draining",
     "drained",
     "exited",
@@ -124,6 +122,10 @@ class Worker:
         if event == "failed":
             self.reason = hide(str(message.get("reason", "")), self._secrets)[:2000]
             self.detail = hide(str(message.get("detail") or ""), self._secrets)[-4000:]
+        elif event == STUCK and self.alive:
+            self.state = STUCK
+            self.reason = "run() did not return within its time limit"
+            self._changed(self)
         elif event in (READY, ACCEPTING, DRAINING, DRAINED) and self.alive:
             self.state = str(event)
             # Workers of a version load the same models: what one warns of, all do.
