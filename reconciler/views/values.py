@@ -18,6 +18,9 @@ LONGEST = 100
 _CONTEXT = 16
 # Text that nobody would see the ends of, and text that would read as a value of another type.
 _QUOTED = re.compile(r"^$|^\s|\s$|^[\[{(\"]|→")
+# Twelve digits tell two digests apart for people, as they do in the summary of a model; JSON has them whole.
+_DIGEST = re.compile(r"\b(?:sha256:)?[0-9a-f]{64}\b")
+_DIGITS = 12
 _AMBIGUOUS = re.compile(r"^[-+.]?\d[\d_.eE+-]*$|^(true|false|null|~)$")
 
 
@@ -84,6 +87,7 @@ def transition(change: FieldChange) -> str:
             return f"{shown(change.after)} changed"
     exact = not (isinstance(change.before, str) and isinstance(change.after, str))
     before, after = shown(change.before, exact=exact), shown(change.after, exact=exact)
+    before, after = _shortened(before, after)
     if before == after and has_secret([change.before, change.after]):
         return f"{_cut(after)} {SENSITIVE} changed"
     if len(before) > LONGEST and len(after) > LONGEST:
@@ -91,6 +95,16 @@ def transition(change: FieldChange) -> str:
         if same > _CONTEXT:
             before, after = f"…{before[same - _CONTEXT :]}", f"…{after[same - _CONTEXT :]}"
     return f"{_cut(before)} → {_cut(after)}"
+
+
+def _shortened(before: str, after: str) -> tuple[str, str]:
+    """Both texts with their digests cut to what people compare, unless that would hide the difference."""
+    short = (_DIGEST.sub(_short, before), _DIGEST.sub(_short, after))
+    return (before, after) if short[0] == short[1] else short
+
+
+def _short(digest: re.Match[str]) -> str:
+    return digest[0][: digest[0].find(":") + 1 + _DIGITS]
 
 
 def _is_secret(value: Any) -> bool:
