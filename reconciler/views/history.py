@@ -62,6 +62,8 @@ def _row(attempt: Attempt) -> list[Cell]:
 
 
 def _what(data: Mapping[str, Any]) -> str:
+    if "text" in data:
+        return _first_line(f"{data.get('target', '')}: {data['text']}")
     if "changes" not in data:
         fields = ", ".join(str(each) for each in cast("Sequence[Any]", data.get("fields") or ()))
         return f"{data.get('id', '')} {'gone' if data.get('gone') else fields}".strip()
@@ -75,7 +77,14 @@ def _what(data: Mapping[str, Any]) -> str:
 def _change(change: Mapping[str, Any]) -> str:
     what = f"{change.get('action')} {change.get('id')}"
     state = change.get("state")
-    return what if state == "done" else f"{what} ({state}: {change['reason']})" if change.get("reason") else what
+    if state == "done" or not change.get("reason"):
+        return what
+    return f"{what} ({state}: {_first_line(str(change['reason']))})"
+
+
+def _first_line(text: str) -> str:
+    first, *rest = text.strip().splitlines() or [""]
+    return f"{first} …" if rest else first
 
 
 def as_json(attempts: Sequence[Attempt]) -> dict[str, Any]:

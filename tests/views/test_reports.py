@@ -97,19 +97,21 @@ class Attempt:
 
 
 def test_history() -> None:
-    """Each attempt has its time, revision, outcome, duration and changes; failures have their reason."""
+    """Each attempt has its time, revision, outcome, duration and changes or event; reasons have their first line."""
     changes = [
         {"action": "update", "id": "laptop/process/a", "state": "done"},
-        {"action": "create", "id": "laptop/process/b", "state": "failed", "reason": "port taken"},
+        {"action": "create", "id": "laptop/process/b", "state": "failed", "reason": "port taken\nby 7"},
     ]
     attempts = [
         Attempt(NOW, str(REVISION), "partly", {"seconds": 1.25, "by": "me@here", "changes": changes}),
+        Attempt(NOW, str(REVISION), "event", {"target": "laptop", "text": "a: worker 0 exited\nTraceback"}),
         Attempt(NOW, str(REVISION), "drift", {"id": "laptop/process/a", "fields": ["/port"], "gone": False}),
     ]
     assert history.text(attempts) == (
         "WHEN (UTC)           REVISION      OUTCOME  TOOK   BY       CHANGES\n"
         "2023-11-14 22:13:20  main@9c41f02  partly   1.2 s  me@here  update laptop/process/a, "
-        "create laptop/process/b (failed: port taken)\n"
+        "create laptop/process/b (failed: port taken …)\n"
+        "2023-11-14 22:13:20  main@9c41f02  event                    laptop: a: worker 0 exited …\n"
         "2023-11-14 22:13:20  main@9c41f02  drift                    laptop/process/a /port\n"
     )
     assert history.as_json(attempts)["attempts"][0]["by"] == "me@here"
