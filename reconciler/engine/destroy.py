@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from reconciler.core.change import Action, Change, Plan
 from reconciler.core.contents import Tree
-from reconciler.core.errors import InvalidError
+from reconciler.core.errors import UsageError
 from reconciler.core.plan import plan
 from reconciler.core.resources import ResourceId
 from reconciler.engine.clock import Cancel
@@ -49,19 +49,19 @@ def destroy(
         (`kept`).
 
     Raises:
-        InvalidError: There is no such service, in Git or in the record.
+        UsageError: There is no such service, in Git or in the record.
         StaleError: The lease was lost.
     """
     cancel = cancel or Cancel()
     started = reconciler.clock.monotonic()
     look = reconciler.look(None, tree, holds=False)
     named = _named(look, services)
-    suspended = reconciler.store.suspensions()
-    for service in sorted(named - suspended.keys()):
-        reconciler.store.suspend(service, by, REASON)
-    results: dict[ResourceId, Result] = {}
     everything = services is None
     made = _plan(look, named, everything=everything)
+    suspended = reconciler.store.suspensions()
+    for service in sorted(named - suspended.keys() - _refused(look, made)):
+        reconciler.store.suspend(service, by, REASON)
+    results: dict[ResourceId, Result] = {}
     for _ in range(MAX_ROUNDS):
         # Twice seen: what a second observation does not show as ours is not deleted.
         again = reconciler.look(None, look.tree, holds=False)
@@ -95,6 +95,13 @@ def _finished(results: Mapping[ResourceId, Result]) -> set[ResourceId]:
     return {i for i, r in results.items() if r.action is not Action.ADOPT}
 
 
+def _refused(look: Look, made: Plan) -> frozenset[str]:
+    """Services of which nothing is deleted because a rail forbids it: they go on as before."""
+    baselines = look.situation.baselines
+    protected = {baselines[r.id].service for r in made.refusals if r.id is not None and r.id in baselines}
+    return frozenset(protected) - {change.service for change in made.changes}
+
+
 def _named(look: Look, services: frozenset[str] | None) -> frozenset[str]:
     recorded = {b.service for b in look.situation.baselines.values() if b.service}
     marked = {
@@ -110,7 +117,7 @@ def _named(look: Look, services: frozenset[str] | None) -> frozenset[str]:
     if unknown:
         near = difflib.get_close_matches(unknown[0], sorted(known), n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(sorted(known)) or 'none'}"
-        raise InvalidError(f"there is no service '{unknown[0]}'", hint=hint)
+        raise UsageError(f"there is no service '{unknown[0]}'", hint=hint)
     return services
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.core.errors import InvalidError
+from reconciler.core.errors import UsageError
 from reconciler.engine.destroy import destroy
 from reconciler.engine.outcome import ApplyOptions
 from reconciler.targets.memory.faults import Fault
@@ -47,11 +47,12 @@ def test_everything_goes_when_all_is_asked_for(rig: Rig):
 
 
 def test_what_is_protected_is_refused(rig: Rig):
-    """Protection is taken away by a commit, never by a command."""
+    """Protection is taken away by a commit, never by a command; what is refused changes nothing, suspension included."""
     made(rig, service("a", policy={"protect": True}))
     outcome = gone(rig, "a")
     assert [r.code for r in outcome.refusals] == ["protected"]
     assert outcome.word == "refused"
+    assert rig.store.suspensions() == {}
     assert rig.worlds["east"].names() == ["service/a"]
 
 
@@ -92,7 +93,7 @@ def test_a_target_out_of_sight_keeps_what_it_has(rig: Rig):
 def test_a_service_that_is_not_there_is_a_slip(rig: Rig):
     """Nothing is suspended or deleted, and the near name is told."""
     made(rig, service("diabetes"))
-    with pytest.raises(InvalidError, match="no service 'diabets'") as caught:
+    with pytest.raises(UsageError, match="no service 'diabets'") as caught:
         gone(rig, "diabets")
     assert "did you mean 'diabetes'" in caught.value.hint
     assert rig.store.suspensions() == {}

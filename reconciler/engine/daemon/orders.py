@@ -196,7 +196,7 @@ class Orders:
             if service not in known:
                 near = difflib.get_close_matches(service, sorted(known), n=1)
                 hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(sorted(known)) or 'none'}"
-                raise InvalidError(f"there is no service '{service}'", hint=hint)
+                raise UsageError(f"there is no service '{service}'", hint=hint)
 
     def _resume(self, services: Collection[str]) -> Mapping[str, Any]:
         resumed = sorted(service for service in services if self._store.resume(service))
