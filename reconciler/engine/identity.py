@@ -60,6 +60,16 @@ def load_identity(path: Path) -> Identity:
 
 
 def _make(path: Path) -> Identity:
+    try:
+        return _write(path)
+    except OSError as exc:
+        raise InvalidError(
+            f"the identity file {path} cannot be written: {exc.strerror or type(exc).__name__}",
+            hint="check that the folder is writable and the disk is not full",
+        ) from exc
+
+
+def _write(path: Path) -> Identity:
     identity = Identity(f"rc-{secrets.token_hex(6)}", secrets.token_bytes(32))
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

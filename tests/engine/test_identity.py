@@ -41,3 +41,9 @@ def test_a_damaged_file_is_an_error_and_stays_as_it_is(tmp_path: Path, text: str
         load_identity(path)
 
     assert path.read_text() == text
+
+
+def test_a_folder_that_cannot_be_written_is_said() -> None:
+    """Without a place for the identity nothing is done, and the message names it."""
+    with pytest.raises(InvalidError, match="cannot be written"):
+        load_identity(Path("/proc/self/identity.json"))
