@@ -8,7 +8,7 @@ import platform
 import sys
 import time
 
-SUITES = ("planning", "daemon", "serving")
+SUITES = ("planning", "incremental", "daemon", "serving")
 
 
 def main(names: list[str]) -> int:

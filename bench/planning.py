@@ -54,7 +54,7 @@ def make_repo(folder: Path, services: int) -> None:
     (folder / "inference" / "score.py").write_text("def init():\n    pass\n\n\ndef run(data):\n    return data\n")
     (folder / "inference" / "shared.yaml").write_text(
         "apiVersion: reconciler/v1\nkind: InferenceConfig\nmetadata: {name: shared}\nspec:\n"
-        "  entryScript: score.py\n  sourceDirectory: inference\n  condaFile: inference/conda.yml\n"
+        "  entryScript: score.py\n  sourceDirectory: inference\n  condaFile: conda.yml\n"
     )
     (folder / "inference" / "conda.yml").write_text(
         "name: shared\ndependencies:\n  - python=3.11\n  - pip:\n      - numpy\n"

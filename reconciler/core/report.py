@@ -111,7 +111,7 @@ def report_of(
     drift: dict[str, list[Drift]] = defaultdict(list)
     for drifted in plan.drift:
         drift[drifted.service].append(drifted)
-    unsettled = {*drift, *plan.suspended, *(c.service for c in plan.changes if c.id in held)}
+    unsettled = {*drift, *plan.suspended, *(c.service for c in plan.changes if held and c.id in held)}
     before = memo.services if memo is not None else {}
     kept: dict[str, tuple[list[Change], list[str | None], ServiceReport]] = {}
     services: list[ServiceReport] = []
@@ -142,10 +142,13 @@ def report_of(
 
 def _same(changes: list[Change], before: list[Change], observations: Mapping[str, Observation]) -> bool:
     """The very same changes, and of resources that are seen as they were when the changes were made."""
-    return len(changes) == len(before) and all(
-        change is known and change.observed is not None and _seen(change.id, observations) is change.observed
-        for change, known in zip(changes, before, strict=True)
-    )
+    if len(changes) != len(before):
+        return False
+    for change, known in zip(changes, before, strict=True):
+        seen = change.observed
+        if change is not known or seen is None or _seen(change.id, observations) is not seen:
+            return False
+    return True
 
 
 def _service(

@@ -18,6 +18,7 @@ from reconciler.core.policy import Policy
 from reconciler.core.problems import Problem, Severity, errors_of
 from reconciler.core.resources import Desired, ResourceId
 from reconciler.core.secrets import Secret
+from reconciler.manifests.collecting import uncollected
 from reconciler.manifests.load import DocumentCache, Repo, load
 from reconciler.manifests.resolve import Resolution, resolve
 
@@ -73,6 +74,10 @@ class DesiredStates:
 
     def of(self, tree: Tree) -> DesiredState:
         """The desired state of a tree; problems are in it, none is raised."""
+        with uncollected():
+            return self._of(tree)
+
+    def _of(self, tree: Tree) -> DesiredState:
         self._repo = load(tree, self.cache, self._repo)
         catalogue: Mapping[str, Mapping[str, str]] = {}
         for registry in self.registries:
