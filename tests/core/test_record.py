@@ -16,8 +16,9 @@ from reconciler.core.plan import plan
 from reconciler.core.policy import DriftRule, FieldPolicy, Policy
 from reconciler.core.problems import Position, Problem, Severity, errors_of
 from reconciler.core.record import confirmed
-from reconciler.core.report import Sync, report_of
+from reconciler.core.report import ReportMemo, Sync, report_of
 from reconciler.core.resources import Baseline, Completeness, Health, Mark, Observation, Observed, ResourceId
+from reconciler.core.situation import Memo
 from reconciler.core.values import MISSING, Unknown
 
 from .model import US, Loop, id_of, want
@@ -135,6 +136,36 @@ def test_a_report_tells_health_sync_and_why() -> None:
     assert (d.health, d.reason, d.sync) == (Health.MISSING, "not there", Sync.PENDING)
     assert report.health is Health.DEGRADED
     assert report.targets == {"t": "complete"}
+
+
+def test_a_remembered_report_is_the_report() -> None:
+    """Whatever changes between two looks, a report that builds on the last one is what it would be without."""
+    loop = Loop()
+    desired = [want("a", {"x": 1}), want("b", {"x": 1}), want("c", {"x": 1})]
+    loop.settle(desired)
+    records = loop.target.records
+    memo, reports = Memo(), ReportMemo()
+    kept = []
+    situations = (
+        lambda: loop.situation(desired),
+        lambda: loop.situation(desired),
+        lambda: records.update({id_of("b"): replace(records[id_of("b")], health=Health.DEGRADED)}),
+        lambda: loop.situation(desired, suspended=frozenset({"a"})),
+        lambda: records.update({id_of("c"): replace(records[id_of("c")], spec={"x": 2})}),
+        lambda: loop.situation([want("a", {"x": 3}), *desired[1:]]),
+        lambda: loop.situation(desired, observations={}),
+        lambda: loop.situation(desired[:1]),
+        lambda: records.clear(),
+        lambda: loop.situation(desired),
+    )
+    for number, make in enumerate(situations):
+        situation = make() or loop.situation(desired)
+        revisions = {id_of("a"): f"revision {number // 4}"}
+        report = report_of(US, plan(situation, memo), situation.observations, revisions, {}, reports)
+        assert report == report_of(US, plan(situation), situation.observations, revisions, {})
+        kept.append(report)
+    assert kept[1].services[0] is kept[0].services[0]
+    assert len(kept) == len(situations)
 
 
 def test_a_report_names_what_holds_a_service_up() -> None:
