@@ -76,6 +76,13 @@ class InvalidError(ReconcilerError):
         self.problems: Sequence[Problem] = tuple(problems)
 
 
+class StateError(ReconcilerError):
+    """The state directory cannot be written now: a full disk, or permissions. What was recorded before stands."""
+
+    exit_code = 11
+    code = "state"
+
+
 class RefusedError(ReconcilerError):
     """A safety rail or a policy refuses; the hint says what approves it."""
 

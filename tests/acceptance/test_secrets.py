@@ -188,8 +188,7 @@ def test_secrets_by_reference_are_nowhere_but_where_they_are_used(home: Home) ->
         # Only the secret changes.
         home.variables["APP_TOKEN"] = TOKEN + "-2"
         home.write({"services/one.yaml": wanted()})
-        shown = home.ok("plan")
-        assert "/environmentVariables/TOKEN  (sensitive) changed" in " ".join(shown.split()) or "sensitive" in shown
+        assert "/environmentVariables/TOKEN" in home.ok("plan")
         home.variables["RECONCILER_LOG__LEVEL"] = "debug"
         with home.daemon() as daemon:
             daemon.until("reconcile", target="local")
@@ -200,6 +199,7 @@ def test_secrets_by_reference_are_nowhere_but_where_they_are_used(home: Home) ->
             address = until(lambda: home.json("status").get("services"))[0]
             assert address["name"] == "one"
             pid = int(home.json("status", "one")["resources"][0]["outputs"]["pid"])
+            assert CANARY.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
             kill(pid)
             until(lambda: home.run("score", "one", "--data", "1").returncode == 0)
         # A fault of ours.
@@ -212,13 +212,11 @@ def test_secrets_by_reference_are_nowhere_but_where_they_are_used(home: Home) ->
     scored = home.run("score", "one", "--data", "1")
     assert TOKEN in scored.stdout
     home.said.remove(scored.stdout)
-    shown = home.run("keys", "one", "--show")
-    assert PRIMARY in shown.stdout
-    home.said.remove(shown.stdout)
+    assert "referred to by its manifest" in home.ok("keys", "one", "--show")
     answers = [text for text in home.said if text.strip() in (json.dumps(TOKEN), json.dumps(TOKEN + "-2"))]
     assert holding(text for text in home.said if text not in answers) == []
     assert [argv for argv in seen if CANARY in argv] == []
-    logs = [path for path in files_with_canary(home.state) if not Path(path).name.startswith("log")]
+    logs = [path for path in files_with_canary(home.state) if not Path(path).name.startswith("service.log")]
     assert logs == []
 
 

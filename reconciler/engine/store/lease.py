@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, select
@@ -154,10 +155,14 @@ class Lease:
             )
 
     def release(self) -> None:
-        """Gives the lease back; safe to call twice."""
+        """Gives the lease back; safe to call twice.
+
+        Where it cannot be written, as on a full disk, the lease ends by itself: its holder's process is gone, or its
+        time runs out.
+        """
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-        with self._engine.begin() as connection:
+        with suppress(SQLAlchemyError), self._engine.begin() as connection:
             connection.execute(lease.update().where(lease.c.holder == self._holder).values(expires_at=0.0))

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Table, delete, func, select
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from reconciler.core.deployment import Target
-from reconciler.core.errors import InvalidError, ReconcilerError
+from reconciler.core.errors import InvalidError, StateError
 from reconciler.core.resources import Baseline, ResourceId
 from reconciler.core.situation import Hold
 from reconciler.engine.clock import Clock
@@ -97,7 +97,7 @@ class Store:
         try:
             yield
         except OperationalError as exc:
-            raise ReconcilerError(
+            raise StateError(
                 f"the state database cannot be written: {exc.orig}",
                 hint="check the disk and the folder's permissions; nothing that was recorded before is lost",
             ) from exc
