@@ -27,6 +27,7 @@ def known_service(store: Store, service: str) -> list[Baseline]:
     if not found:
         names = sorted({b.service for b in baselines.values() if b.service})
         listed = f"there are {', '.join(names)}" if names else "nothing has been applied yet"
+        listed += "; `reconciler status` says why one could not be made"
         raise UsageError(f"there is no service {service!r} here", hint=closest(service, names) or listed)
     return found
 

@@ -11,6 +11,7 @@ from reconciler.cli.console import Console
 from reconciler.cli.parser import Parser, add_output, add_settings, add_source, closest
 from reconciler.cli.session import Session
 from reconciler.core.errors import UsageError
+from reconciler.core.failures import with_failures
 from reconciler.core.resources import Completeness
 from reconciler.views import problems as problem_view
 from reconciler.views import status as view
@@ -46,7 +47,7 @@ def run(arguments: Namespace, console: Console) -> int:
         applied = applied_at(opened.store)
     finally:
         session.close()
-    report = look.report
+    report = with_failures(look.report, look.state.desired, look.situation.holds)
     chosen = None
     if arguments.service:
         chosen = next((s for s in report.services if s.name == arguments.service), None)
