@@ -3,6 +3,7 @@
     ReconcilerError                     1   a fault of ours unless a subclass says otherwise
     |- UsageError                      10   the command was called wrongly
     |- InvalidError                    11   manifests, settings or files are wrong; carries every problem
+    |- StateError                      11   the state directory cannot be written now
     |- RefusedError                    13   a safety rail or policy says no
     |- StaleError                      14   plan superseded, lease lost, state changed underneath
     |- TimedOutError                   15   not done in the time given

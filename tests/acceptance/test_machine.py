@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Home, kill, service, until
+from .conftest import Home, inference, kill, service, until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
@@ -51,11 +51,7 @@ def test_a_full_disk_stops_an_apply_and_nothing_else(small_disk: Path) -> None:
     home.ok("apply")
     pid = pid_of(home, "one")
     try:
-        text = (home.repo / "inference/echo.yaml").read_text()
-        text = text.replace("inference/score.py", "score.py").replace(
-            '"spec": {', '"spec": {"sourceDirectory": "inference", '
-        )
-        home.write({"inference/echo.yaml": text})
+        home.write({"inference/echo.yaml": inference(entryScript="score.py", sourceDirectory="inference")})
         for free, code in ((0, 11), (40_000, 11), (100_000, None), (400_000, 12)):
             room = fill(small_disk, free)
             done = home.run("apply")
