@@ -88,7 +88,7 @@ def initialise(entry: EntryScript, loop: asyncio.AbstractEventLoop | None = None
         if inspect.isawaitable(result):
             (loop or asyncio.new_event_loop()).run_until_complete(result)
     except BaseException as error:
-        raise StartError(f"init() of {entry.path} failed: {describe(error)}", tail(error)) from error
+        raise StartError(f"init() of {entry.path.name} failed: {describe(error)}", tail(error)) from error
 
 
 def describe(error: BaseException) -> str:
@@ -166,7 +166,7 @@ def _import(script: Script) -> tuple[ModuleType, Path]:
         where = f"{error.filename}:{error.lineno}:{error.offset}"
         raise StartError(f"entry script has a syntax error at {where}: {error.msg}", tail(error)) from error
     except BaseException as error:
-        raise StartError(f"entry script {path} could not be imported: {describe(error)}", tail(error)) from error
+        raise StartError(f"entry script {path.name} could not be imported: {describe(error)}", tail(error)) from error
     return module, path
 
 
