@@ -61,7 +61,7 @@ def test_a_full_disk_stops_an_apply_and_nothing_else(small_disk: Path) -> None:
             assert "Traceback" not in told
             assert "disk" in told or "space" in told
             room.unlink()
-            assert home.ok("score", "one", "--data", "3").strip() == "3"
+            assert home.ok("score", "one", "--data", "3").strip() == '"3"'
             assert pid_of(home, "one") == pid
         home.ok("apply")
         assert "nothing to do" in home.ok("apply")
