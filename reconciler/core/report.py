@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -13,12 +13,16 @@ from reconciler.core.resources import Health, Observation, Observed, ResourceId
 
 
 class Sync(StrEnum):
-    """The two questions in one word: does Git want something changed, and did reality move?"""
+    """The two questions in one word: does Git want something changed, and did reality move?
+
+    Kept: Git does not name the service (any more, or its manifest cannot be read), and it was not deleted.
+    """
 
     IN_SYNC = "in sync"
     PENDING = "pending"
     DRIFTED = "drifted"
     BOTH = "pending and drifted"
+    KEPT = "kept"
 
     @staticmethod
     def of(*, pending: bool, drifted: bool) -> Sync:
@@ -96,7 +100,7 @@ def report_of(
     drift_since: Mapping[ResourceId, float] | None = None,
     memo: ReportMemo | None = None,
 ) -> Report:
-    """The report that follows from a plan and what was observed for it.
+    """The report that follows from a plan and what was observed for it: services that Git names or that were kept.
 
     Args:
         revisions: Commit that each resource was last applied from.
@@ -136,8 +140,55 @@ def report_of(
             kept[name] = (own, applied, report)
     if memo is not None:
         memo.services = kept
+    unnamed = _unnamed(plan, observations, changes.keys())
+    if unnamed:
+        services += [_kept(name, own, plan, observations, revisions) for name, own in unnamed.items()]
+        services.sort(key=lambda s: s.name)
     targets = {name: completeness.value for name, completeness in sorted(plan.targets.items())}
     return Report(installation, str(plan.revision), tuple(services), targets)
+
+
+def _unnamed(
+    plan: Plan, observations: Mapping[str, Observation], named: Collection[str]
+) -> dict[str, dict[ResourceId, str]]:
+    """What is still there of services without a change, and why it was not deleted."""
+    reasons = {r.id: r.message for r in plan.refusals if r.id is not None} | {k.id: k.reason for k in plan.kept}
+    found: dict[str, dict[ResourceId, str]] = defaultdict(dict)
+    for id_, reason in reasons.items():
+        seen = _seen(id_, observations)
+        service = seen.mark.service if seen is not None and seen.mark is not None else ""
+        if service and service not in named:
+            found[service][id_] = reason
+    return found
+
+
+def _kept(
+    name: str,
+    own: Mapping[ResourceId, str],
+    plan: Plan,
+    observations: Mapping[str, Observation],
+    revisions: Mapping[ResourceId, str],
+) -> ServiceReport:
+    ids = sorted(own)
+    reports = tuple(_resource(id_, observations) for id_ in ids)
+    worst = max(reports, key=lambda r: r.health.rank)
+    seen = [o for id_ in ids if (o := _seen(id_, observations)) is not None]
+    return ServiceReport(
+        name=name,
+        target=ids[0].target,
+        health=worst.health,
+        sync=Sync.KEPT,
+        models=_models(seen),
+        revision=next((revisions[i] for i in ids if revisions.get(i)), ""),
+        reason=worst.reason or own[ids[0]],
+        url=_url(seen),
+        suspended=name in plan.suspended,
+        resources=reports,
+    )
+
+
+def _url(seen: Iterable[Observed]) -> str:
+    return next((str(o.outputs["url"]) for o in seen if o.outputs.get("url")), "")
 
 
 def _same(changes: list[Change], before: list[Change], observations: Mapping[str, Observation]) -> bool:
@@ -177,7 +228,7 @@ def _service(
         models=_models(seen),
         revision=next((revisions[i] for i in own if revisions.get(i)), ""),
         reason=next((r for r in reasons if r), ""),
-        url=next((str(o.outputs["url"]) for o in seen if o.outputs.get("url")), ""),
+        url=_url(seen),
         suspended=name in plan.suspended,
         resources=reports,
         drift=drift,

@@ -181,6 +181,18 @@ def test_a_report_names_what_holds_a_service_up() -> None:
     assert ("not ours" in b.reason, b.sync) == (True, Sync.PENDING)
 
 
+def test_a_report_has_what_git_does_not_name_and_still_runs() -> None:
+    """A service whose manifest has errors, or that is protected or not pruned, is reported as kept, with the reason."""
+    loop = Loop()
+    policies = {"a": Policy(protect=True), "b": Policy(prune=False), "c": Policy()}
+    loop.settle([want(name, {"x": 1}, policy=policy) for name, policy in policies.items()])
+    situation = loop.situation([want("c", {"x": 1})])
+    a, b, c = report_of(US, plan(situation), situation.observations, {id_of("a"): "rev"}).services
+    assert ("protected" in a.reason, a.sync, a.health, a.revision) == (True, Sync.KEPT, Health.HEALTHY, "rev")
+    assert ("prune: false" in b.reason, b.sync) == (True, Sync.KEPT)
+    assert c.sync is Sync.IN_SYNC
+
+
 def test_a_target_out_of_sight_is_unknown() -> None:
     """What cannot be seen is Unknown with the reason, never Missing; forgotten things are not reported."""
     down = {"t": Observation("t", Completeness.UNAVAILABLE, missing="down")}
