@@ -19,7 +19,7 @@ _CONTEXT = 16
 # Text that nobody would see the ends of, and text that would read as a value of another type.
 _QUOTED = re.compile(r"^$|^\s|\s$|^[\[{(\"]|→")
 # Twelve digits tell two digests apart for people, as they do in the summary of a model; JSON has them whole.
-_DIGEST = re.compile(r"\b(?:sha256:)?[0-9a-f]{64}\b")
+_DIGEST = re.compile(r"\b(?:(?:sha256:)?[0-9a-f]{64}|[0-9a-f]{40})\b")
 _DIGITS = 12
 _AMBIGUOUS = re.compile(r"^[-+.]?\d[\d_.eE+-]*$|^(true|false|null|~)$")
 

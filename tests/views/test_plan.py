@@ -154,6 +154,7 @@ def test_markdown_cannot_be_broken_out_of() -> None:
         ("x", Unknown("a/b/c", "/d"), "x → (known after apply)"),
         ({"b": 1, "a": [2.5]}, {}, '{"a": [2.5], "b": 1} → {}'),
         ("sha256:" + "a" * 64, "sha256:" + "b" * 64, f"sha256:{'a' * 12} → sha256:{'b' * 12}"),
+        ("a" * 40, "b" * 40, f"{'a' * 12} → {'b' * 12}"),
         ("a" * 64, MISSING, f"{'a' * 12} → (absent)"),
         ("a" * 63 + "b", "a" * 64, f"{'a' * 63}b → {'a' * 64}"),
         ([{"digest": "a" * 64}], [], f'[{{"digest": "{"a" * 12}"}}] → []'),
