@@ -26,7 +26,9 @@ _DRIVERS = ("local",)
 
 @dataclass
 class TargetDrivers:
-    """A driver for each target, kept while the target stays what it is.
+    """A driver for each target, kept while the target stays what it is. Safe to call from many threads.
+
+    A driver that another one replaces may be at work in a thread that asked for it before; it is closed with the rest.
 
     Args:
         make: Makes the driver of a target whose type has one.
@@ -36,10 +38,11 @@ class TargetDrivers:
     make: Callable[[Target], Driver]
     allowed: Sequence[str] | None = None
     _made: dict[str, tuple[Target, Driver]] = field(default_factory=dict[str, "tuple[Target, Driver]"], init=False)
+    _replaced: list[Driver] = field(default_factory=list["Driver"], init=False)
     _lock: Lock = field(default_factory=Lock, init=False)
 
     def __call__(self, targets: Mapping[str, Target]) -> tuple[Mapping[str, Driver], Sequence[Problem]]:
-        """Drivers by target name, and a problem for each target that has none. Safe to call from many threads."""
+        """Drivers by target name, and a problem for each target that has none."""
         with self._lock:
             return self._of(targets)
 
@@ -54,7 +57,7 @@ class TargetDrivers:
             known = self._made.get(name)
             if known is None or known[0].type != target.type or known[0].block != target.block:
                 if known is not None:
-                    known[1].close()
+                    self._replaced.append(known[1])
                 known = self._made[name] = (target, self.make(target))
             found[name] = known[1]
         return found, problems
@@ -89,10 +92,13 @@ class TargetDrivers:
         return None
 
     def close(self) -> None:
-        """Closes the drivers."""
-        for _, driver in self._made.values():
+        """Closes the drivers, replaced ones too; the caller has ended what works with them."""
+        with self._lock:
+            drivers = [*self._replaced, *(driver for _, driver in self._made.values())]
+            self._replaced.clear()
+            self._made.clear()
+        for driver in drivers:
             driver.close()
-        self._made.clear()
 
 
 def registries(
