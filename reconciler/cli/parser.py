@@ -103,11 +103,11 @@ def percent(text: str) -> float:
     """A percentage from 0 to 100.
 
     Raises:
-        ValueError: It is none (argparse makes a usage error of it).
+        ArgumentTypeError: It is none (argparse makes a usage error of it).
     """
-    number = float(text.removesuffix("%"))
+    number = _number(text.removesuffix("%"))
     if not 0 <= number <= 100:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"{text!r} is no percentage from 0 to 100")
     return number
 
 
@@ -115,22 +115,39 @@ def seconds(text: str) -> float:
     """A duration: `90`, `90s`, `15m`, `2h`.
 
     Raises:
-        ValueError: It is none.
+        ArgumentTypeError: It is none.
     """
     factor = {"s": 1, "m": 60, "h": 3600}.get(text[-1:], 0)
-    number = float(text[:-1]) * factor if factor else float(text)
+    number = _number(text[:-1]) * factor if factor else _number(text)
     if not 0 <= number < float("inf"):
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 90s, 15m or 2h")
     return number
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def count(text: str) -> int:
     """A number from 0 on.
 
     Raises:
-        ValueError: It is none.
+        ArgumentTypeError: It is none.
     """
-    number = int(text)
-    if number < 0:
-        raise ValueError
-    return number
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 on")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """A number from 1 on.
+
+    Raises:
+        ArgumentTypeError: It is none.
+    """
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)

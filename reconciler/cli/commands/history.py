@@ -7,7 +7,7 @@ from argparse import Namespace
 from reconciler import wiring
 from reconciler.cli import exits
 from reconciler.cli.console import Console
-from reconciler.cli.parser import Parser, add_output, add_settings, count
+from reconciler.cli.parser import Parser, add_output, add_settings, positive
 from reconciler.cli.session import Session
 from reconciler.views import history as view
 
@@ -21,7 +21,7 @@ def configure(parser: Parser) -> None:
             ("reconciler history -n 200 -o json", "more, with every change and its reason"),
         ),
     )
-    parser.add_argument("-n", "--lines", type=count, default=20, metavar="N", help="how many (default: 20)")
+    parser.add_argument("-n", "--lines", type=positive, default=20, metavar="N", help="how many (default: 20)")
     add_settings(parser)
     add_output(parser)
 
