@@ -72,7 +72,9 @@ def _write_traceback(error: BaseException, state_dir: Path) -> Path | None:
     for folder in (state_dir / "crashes", _temporary()):
         path = folder / f"reconciler-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}.txt"
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if folder.parent == state_dir:
+                state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.mkdir(exist_ok=True, mode=0o700)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as file:
                 file.write(text)

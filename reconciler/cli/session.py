@@ -41,7 +41,13 @@ class Session:
         """Where state lies."""
         given = self.arguments.state_dir
         configured = self.settings.state_dir if self.settings and not given else None
-        return wiring.Places(state_dir(given or configured))
+        folder = state_dir(given or configured)
+        if folder.exists() and not folder.is_dir():
+            raise InvalidError(
+                f"the state directory {folder} is not a folder",
+                hint="name another one with --state-dir or RECONCILER_STATE_DIR",
+            )
+        return wiring.Places(folder)
 
     @property
     def repo(self) -> str:

@@ -23,10 +23,12 @@ from tests.cli.conftest import Run, environment
         (("plan", "--ofline"), "did you mean '--offline'?"),
         (("plan", "-o", "yaml"), "invalid choice"),
         (("score",), "SERVICE|service"),
-        (("history", "-n", "many"), "invalid count value"),
-        (("apply", "--max-delete", "120"), "invalid percent value"),
-        (("apply", "--timeout", "soon"), "invalid seconds value"),
+        (("history", "-n", "many"), "is no whole number from 1 on"),
+        (("logs", "a", "-n", "-5"), "is no whole number from 0 on"),
+        (("apply", "--max-delete", "120"), "is no percentage from 0 to 100"),
+        (("apply", "--timeout", "soon"), "is no time such as 90s"),
         (("plan", "one", "two"), "unexpected argument"),
+        (("history", "-n", "0"), "is no whole number from 1 on"),
         (("destroy",), "name services, or pass --all"),
         (("approve", "beef"), "is not the digest of a plan"),
         (("schema", "Servise"), "did you mean 'service'?"),
@@ -114,6 +116,7 @@ def test_a_fault_of_ours_is_one_line_and_a_file(state: Path) -> None:
     assert "internal error: RuntimeError" in done.stderr
     assert "Traceback" not in done.stderr
     (written,) = (state / "crashes").iterdir()
+    assert state.stat().st_mode & 0o077 == 0
     assert "Traceback" in written.read_text()
     assert written.stat().st_mode & 0o077 == 0
     for text in (done.stderr, written.read_text()):
@@ -128,3 +131,11 @@ def test_a_closed_pipe_is_no_error_message(tmp_path: Path, state: Path) -> None:
         ["bash", "-c", command], env=environment(state), capture_output=True, text=True, check=False, cwd=tmp_path
     )
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("command", [("validate",), ("plan", "--offline"), ("status",)])
+def test_a_state_directory_that_is_a_file(reconciler: Run, quickstart: Path, command: tuple[str, ...]) -> None:
+    """A state directory that cannot be one is wrong input, 11, whatever the command wants of it."""
+    done = reconciler(*command, "--state-dir", str(quickstart / "train.py"), cwd=quickstart)
+    assert done.returncode == 11
+    assert "is not a folder" in done.stderr
