@@ -59,9 +59,11 @@ def test_the_main_job(applied: Path, reconciler: Run) -> None:
     before = reconciler("keys", "diabetes", "--show").stdout.split()
     renewed = reconciler("keys", "diabetes", "--regenerate", "primary", cwd=applied)
     assert (renewed.returncode, renewed.stderr.splitlines()[-1]) == (0, "diabetes: new primary key")
+    document = json.loads(reconciler("keys", "diabetes", "--regenerate", "secondary", "-o", "json", cwd=applied).stdout)
+    assert document["keys"]["secondary"] == {"source": "generated"}
     after = reconciler("keys", "diabetes", "--show").stdout.split()
     assert before[1] != after[1]
-    assert before[3] == after[3]
+    assert before[3] != after[3]
     assert reconciler("score", "diabetes", "--data", DATA).returncode == 0
     everything = "".join(p.read_text() for p in applied.rglob("*.yaml")) + scored.stdout + renewed.stderr
     assert after[1] not in everything

@@ -54,8 +54,11 @@ def run(arguments: Namespace, console: Console) -> int:
             )
         if arguments.regenerate:
             code = _regenerate(arguments, console, session, opened)
-            if code != exits.DONE or not arguments.show:
+            if code != exits.DONE:
                 return code
+            recorded = known_service(opened.store, arguments.service)
+            if not arguments.show and console.output != "json":
+                return exits.DONE
         _show(arguments, console, opened, recorded)
         return exits.DONE
     finally:
