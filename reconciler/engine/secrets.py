@@ -62,9 +62,7 @@ class Secrets:
 
     def _from_env(self, name: str) -> str:
         if not any(name.startswith(prefix) for prefix in self._scope.env_prefixes):
-            raise SecretError(
-                f"the operator's settings do not allow environment variable {name} (secrets.env_prefixes)"
-            )
+            raise SecretError(f"the operator's settings do not allow environment variable {name} (secrets.envPrefixes)")
         environment = os.environ if self._scope.environment is None else self._scope.environment
         if name not in environment:
             raise SecretError(f"environment variable {name} is not set where the reconciler runs")
