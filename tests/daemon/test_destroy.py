@@ -47,7 +47,7 @@ def test_everything_goes_when_all_is_asked_for(rig: Rig):
 
 
 def test_what_is_protected_is_refused(rig: Rig):
-    """Protection is taken away by a commit, never by a command; what is refused changes nothing, suspension included."""
+    """Protection is taken away by a commit, never by a command; a refusal does not suspend either."""
     made(rig, service("a", policy={"protect": True}))
     outcome = gone(rig, "a")
     assert [r.code for r in outcome.refusals] == ["protected"]
