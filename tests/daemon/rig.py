@@ -210,4 +210,5 @@ def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
 
 def invalid() -> Parts:
     """Settings that cannot be used."""
-    raise InvalidError("the settings cannot be used")
+    problem = Problem("unknown-key", "unknown key", Position("reconciler.yaml", 3, 1))
+    raise InvalidError("the settings cannot be used", problems=[problem])

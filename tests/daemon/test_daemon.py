@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from structlog.testing import capture_logs
 
 from reconciler.core.errors import StaleError
 from reconciler.engine.daemon import Options, Parts
@@ -243,8 +244,11 @@ def test_reloading_takes_new_settings_and_survives_bad_ones(rig: Rig):
     daemon._parts = first
     with rig.running(daemon):
         rig.settled(daemon, lambda s: s.ready)
-        daemon.reload()
+        with capture_logs() as logged:
+            daemon.reload()
         assert daemon._parts is first
+        (told,) = [line for line in logged if line["event"] == "reload failed"]
+        assert "reconciler.yaml:3:1" in told["problems"][0]
         daemon.reload()
         assert daemon._parts is not first
         assert closed.wait(10)

@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 
 from reconciler.core.driver import Driver
-from reconciler.core.errors import ReconcilerError, StaleError
+from reconciler.core.errors import InvalidError, ReconcilerError, StaleError
 from reconciler.engine.clock import Cancel, Clock, SystemClock
 from reconciler.engine.daemon.board import Board, Observer
 from reconciler.engine.daemon.inputs import Inputs, concerns, load_inputs, targets_of, tell_revision
@@ -196,7 +196,8 @@ class Daemon:
         try:
             parts = self._reload()
         except ReconcilerError as exc:
-            log.error("reload failed", error=exc.message, hint=exc.hint)
+            problems = [str(p) for p in exc.problems] if isinstance(exc, InvalidError) else []
+            log.error("reload failed", error=exc.message, hint=exc.hint, problems=problems)
             self._notifier.tell("READY=1")
             return
         with self._loading, self._lock:
