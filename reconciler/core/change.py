@@ -171,10 +171,15 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """A change that cannot run now: its target or a dependency is out of reach, or it waits for its time."""
+    """A change that cannot run now: its target or a dependency is out of reach, or it waits for its time.
+
+    Args:
+        code: `busy` where an operation that was begun has not ended.
+    """
 
     id: ResourceId
     reason: str
+    code: str = ""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def gate(
     if observed is None and not observation.complete:
         return Blocked(desired.id, f"target {desired.id.target} was only partly seen: {observation.missing}")
     if observed is not None and observed.busy:
-        return Blocked(desired.id, "an earlier operation on it is still in progress")
+        return Blocked(desired.id, "an earlier operation on it is still in progress", "busy")
     if not change.writes:
         return None
     hold = situation.holds.get(desired.id)

@@ -95,7 +95,7 @@ def exit_code_of(outcome: Outcome) -> int:
     """The exit code that an outcome means: the first of these that is true.
 
     14 superseded, 130 otherwise cancelled, 15 out of time, then the worst failure (14 conflict, 16 tests failed or
-    terminal, 12 else), 16 unhealthy, 13 refused, 12 a target was not (wholly) seen, 0.
+    terminal, 12 else), 16 unhealthy, 13 refused, 15 an earlier operation goes on, 12 a target was not (wholly) seen, 0.
     """
     if outcome.cancelled:
         return 14 if outcome.cancelled.startswith("superseded") else 130
@@ -111,6 +111,8 @@ def exit_code_of(outcome: Outcome) -> int:
         return 16
     if outcome.refusals:
         return 13
+    if any(blocked.code == "busy" for blocked in outcome.plan.blocked):
+        return 15
     if any(state.value != "complete" for state in outcome.plan.targets.values()):
         return 12
     return 0
