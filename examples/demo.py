@@ -49,7 +49,9 @@ class Demo:
 
     def _command(self, command: list[str], shown: list[str], expect: int, quiet: bool) -> str:
         print("$ " + " ".join(f"'{word}'" if " " in word or "{" in word else word for word in shown), flush=True)
-        done = subprocess.run(command, cwd=self.repo, env=self.environment, stdout=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=self.repo, env=self.environment, stdout=subprocess.PIPE, text=True, check=False
+        )
         if not quiet:
             print(done.stdout.rstrip(), flush=True)
         if done.returncode != expect:
