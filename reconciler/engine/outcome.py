@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from reconciler.core.change import Plan, Refusal
 from reconciler.core.contents import Tree
@@ -16,14 +17,23 @@ from reconciler.engine.progress import Result
 
 @dataclass(frozen=True)
 class Look:
-    """What is wanted, what is there, and the plan that follows: hops 2 to 6."""
+    """What is wanted, what is there, and the plan that follows: hops 2 to 6.
+
+    Args:
+        reporting: Makes the report; called once, by whoever asks for it first.
+    """
 
     tree: Tree
     scope: frozenset[str] | None
     state: DesiredState
     situation: Situation
     plan: Plan
-    report: Report
+    reporting: Callable[[], Report]
+
+    @cached_property
+    def report(self) -> Report:
+        """The report that follows from the plan and what was seen for it."""
+        return self.reporting()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 from reconciler.core.change import Action, Change, Plan, Refusal
@@ -93,7 +94,7 @@ class Reconciler:
         with uncollected():
             situation = self._situation(state, drivers, baselines, observations, scope, holds)
             made = plan(situation, self._memo)
-            return Look(tree, scope, state, situation, made, self._report(made, observations, baselines))
+        return Look(tree, scope, state, situation, made, partial(self._report, made, observations, baselines))
 
     def _in_scope(self, state: DesiredState, scope: frozenset[str] | None) -> dict[str, Driver]:
         """Drivers of what Git names and of what we once applied to, by target name."""
@@ -138,9 +139,10 @@ class Reconciler:
     def _report(
         self, made: Plan, observations: Mapping[str, Observation], baselines: Mapping[ResourceId, Baseline]
     ) -> Report:
-        revisions = {i: b.revision for i, b in baselines.items()}
-        since = {i: at for i, (at, _) in self.store.drift_since().items()}
-        return report_of(self.installation, made, observations, revisions, since, self._reports)
+        with uncollected():
+            revisions = {i: b.revision for i, b in baselines.items()}
+            since = {i: at for i, (at, _) in self.store.drift_since().items()}
+            return report_of(self.installation, made, observations, revisions, since, self._reports)
 
     # Hops 7 and 8
 
@@ -236,8 +238,8 @@ class Reconciler:
                 observations[name] = self._observer.one(everything[name], known)
         situation = replace(look.situation, observations=observations)
         made = plan(situation, self._memo)
-        report = self._report(made, observations, situation.baselines)
-        return replace(look, situation=situation, plan=made, report=report)
+        reporting = partial(self._report, made, observations, situation.baselines)
+        return replace(look, situation=situation, plan=made, reporting=reporting)
 
     def _targets(self, look: Look) -> dict[str, Target]:
         wanted = {**self.store.targets(), **look.state.targets}
