@@ -40,11 +40,18 @@ def plan(situation: Situation, memo: Memo | None = None) -> Plan:
     refusals: list[Refusal] = []
     blocked: list[Blocked] = []
     stopped: set[ResourceId] = set()
+    remembered = memo.outcomes if memo is not None else {}
     for id_ in in_order(sorted(by_id), needed):
         desired = by_id[id_]
         observation = situation.observations.get(id_.target)
         observed = observation.resources.get(id_) if observation else None
-        change, drifted = _remembered(situation, memo, desired, observed, changes, needed[id_])
+        known = remembered.get(id_)
+        if known and known[0] is desired and known[1] is observed and known[2] is situation.baselines.get(id_):
+            # What is remembered needs no write, so nothing can stand against it.
+            changes[id_] = known[3]
+            drift += [known[4]] if known[4] is not None else []
+            continue
+        change, drifted = _compared(situation, memo, desired, observed, changes, needed[id_])
         if drifted is not None:
             drift.append(drifted)
         outcome = gate(situation, desired, observation, change, changes, stopped, needed[id_])
@@ -57,7 +64,7 @@ def plan(situation: Situation, memo: Memo | None = None) -> Plan:
         if outcome is not None:
             stopped.add(id_)
         changes[id_] = change
-    if memo is not None:
+    if memo is not None and len(memo.outcomes) > len(by_id):
         memo.outcomes = {id_: outcome for id_, outcome in memo.outcomes.items() if id_ in by_id}
     removals, kept, removal_refusals = unwanted(situation, by_id)
     refusals += removal_refusals
@@ -83,7 +90,7 @@ def _needed(desired: Desired, memo: Memo | None) -> tuple[ResourceId, ...]:
     return desired.depends_on if known and known[0] is desired else needs(desired)
 
 
-def _remembered(
+def _compared(
     situation: Situation,
     memo: Memo | None,
     desired: Desired,
@@ -91,11 +98,8 @@ def _remembered(
     changes: Mapping[ResourceId, Change],
     needed: tuple[ResourceId, ...],
 ) -> tuple[Change, Drift | None]:
-    """The change of one resource, from the memo if all that it follows from is the very same."""
+    """The change of one resource, remembered if it is none."""
     baseline = situation.baselines.get(desired.id)
-    known = memo.outcomes.get(desired.id) if memo else None
-    if known and known[0] is desired and known[1] is observed and known[2] is baseline:
-        return known[3], known[4]
     change, drifted = wanted(situation, desired, observed, baseline, changes, needed)
     if memo is not None:
         memo.outcomes.pop(desired.id, None)
