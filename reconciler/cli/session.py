@@ -133,6 +133,7 @@ class Session:
         gc.enable()
         if self._installation is None:
             self._installation = wiring.installation(self.places, self.settings, self.tree)
+            self._installation.reconciler.origin = wiring.origin_of(self.source)
         return self._installation
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ def refusals_of(situation: Situation, changes: Sequence[Change]) -> list[Refusal
     for target, of_target in sorted(by_target.items()):
         found += _too_much(situation, target, of_target)
         found += _emptied(situation, target, of_target)
+        found += _other_repo(situation, target, of_target)
     return found
 
 
@@ -82,6 +83,23 @@ def _emptied(situation: Situation, target: str, changes: Sequence[Change]) -> li
     )
     hint = "check that path and ref are right; `reconciler approve DIGEST` or `apply --allow-empty` lets it through"
     return [Refusal("empties-target", message, hint, (target,))]
+
+
+def _other_repo(situation: Situation, target: str, changes: Iterable[Change]) -> list[Refusal]:
+    """Two repos on one state directory would each delete what the other one made."""
+    before = situation.elsewhere.get(target)
+    deletes = [c for c in changes if c.action is Action.DELETE and not _retained(situation, c)]
+    if not before or not deletes:
+        return []
+    message = (
+        f"target {target}: {len(deletes)} of what was applied from {before} would be deleted, since this repo does not "
+        "name it"
+    )
+    hint = (
+        "give each repo a state directory of its own (RECONCILER_STATE_DIR); if this one takes the other's place, "
+        "`reconciler approve DIGEST` lets it through"
+    )
+    return [Refusal("other-repo", message, hint, (target,))]
 
 
 def standing(plan: Plan, approved: frozenset[str], allowed: frozenset[str] = frozenset()) -> list[Refusal]:

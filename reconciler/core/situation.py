@@ -52,6 +52,7 @@ class Situation:
         incomplete: Services that have documents with errors; nothing of theirs is touched.
         removed: Services whose documents this revision, loaded whole, took out.
         suspended: Services that `reconciler suspend` stopped.
+        elsewhere: Targets last applied to from another repo or path than this one -> which.
     """
 
     revision: Revision
@@ -65,6 +66,7 @@ class Situation:
     incomplete: frozenset[str] = frozenset()
     removed: frozenset[str] = frozenset()
     suspended: frozenset[str] = frozenset()
+    elsewhere: Mapping[str, str] = field(default_factory=dict[str, str])
     holds: Mapping[ResourceId, Hold] = field(default_factory=dict[ResourceId, Hold])
     rails: Rails = field(default_factory=Rails)
     problems: tuple[Problem, ...] = ()

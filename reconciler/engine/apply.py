@@ -102,9 +102,18 @@ class Apply:
         return self.outputs.get(id_, {})
 
     def needs(self) -> dict[ResourceId, set[ResourceId]]:
-        """What each change waits for: creates and updates for what they need, deletes for what needed them."""
+        """What each change waits for: creates and updates for what they need, deletes for what needed them.
+
+        A service that moves to another target serves there before it goes here.
+        """
         needs: dict[ResourceId, set[ResourceId]] = {id_: set() for id_ in self.nodes}
+        arriving: dict[str, list[ResourceId]] = defaultdict(list)
         for node in self.nodes.values():
+            if node.change.service and node.change.action not in (Action.DELETE, Action.FORGET):
+                arriving[node.change.service].append(node.id)
+        for node in self.nodes.values():
+            if node.change.action is Action.DELETE:
+                needs[node.id].update(i for i in arriving[node.change.service] if i.target != node.id.target)
             baseline = self.baselines.get(node.id)
             for other_id in {*node.change.depends_on, *(baseline.depends_on if baseline else ())}:
                 other = self.nodes.get(other_id)

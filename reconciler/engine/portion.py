@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.core.change import Action, Change
-from reconciler.core.resources import Baseline, ResourceId
+from reconciler.core.resources import Baseline, Desired, ResourceId
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,16 +21,24 @@ class Portion:
     awaited: frozenset[str] = frozenset()
 
 
-def portion(changes: Sequence[Change], targets: Collection[str], baselines: Mapping[ResourceId, Baseline]) -> Portion:
+def portion(
+    changes: Sequence[Change],
+    targets: Collection[str],
+    baselines: Mapping[ResourceId, Baseline],
+    desired: Sequence[Desired] = (),
+) -> Portion:
     """Cuts a portion out.
 
     Args:
         changes: All that may run, in plan order: what others depend on comes first.
         targets: Whose changes are wanted.
         baselines: Everything recorded: nothing is deleted at one target that is still in use at another.
+        desired: Everything wanted anywhere: a service that moves serves at its new target before it goes at the old.
     """
     writing = {c.id for c in changes if c.writes and c.id.target not in targets and c.action is not Action.DELETE}
     users = _users(baselines)
+    deleting = any(c.action is Action.DELETE for c in changes)
+    arriving = _arriving(desired if deleting else (), baselines)
     waiting: set[ResourceId] = set()
     awaited: set[str] = set()
     own: list[Change] = []
@@ -39,6 +47,7 @@ def portion(changes: Sequence[Change], targets: Collection[str], baselines: Mapp
             continue
         if change.action is Action.DELETE:
             missing = [i for i in users.get(change.id, ()) if i.target not in targets]
+            missing += [i for i in arriving.get(change.service, ()) if i.target not in targets]
         else:
             missing = [i for i in change.depends_on if i in writing or i in waiting]
         if missing and change.writes:
@@ -55,3 +64,13 @@ def _users(baselines: Mapping[ResourceId, Baseline]) -> Mapping[ResourceId, list
         for needed in baseline.depends_on:
             users.setdefault(needed, []).append(id_)
     return users
+
+
+def _arriving(desired: Sequence[Desired], baselines: Mapping[ResourceId, Baseline]) -> Mapping[str, list[ResourceId]]:
+    """By service, what is wanted and was never made."""
+    arriving: dict[str, list[ResourceId]] = {}
+    for one in desired:
+        baseline = baselines.get(one.id)
+        if one.service and (baseline is None or baseline.sent is None):
+            arriving.setdefault(one.service, []).append(one.id)
+    return arriving

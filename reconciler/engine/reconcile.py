@@ -6,7 +6,7 @@ command call these two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
@@ -30,7 +30,7 @@ from reconciler.engine.observing import Observer
 from reconciler.engine.outcome import ApplyOptions, Look, Outcome
 from reconciler.engine.portion import portion
 from reconciler.engine.progress import Progress, Result
-from reconciler.engine.record import SERVICES, after_run, notice_drift, record_run
+from reconciler.engine.record import ORIGIN, SERVICES, after_run, notice_drift, record_run, remember_origin
 from reconciler.engine.settle import until_healthy
 from reconciler.engine.store import Store
 from reconciler.manifests.collecting import uncollected
@@ -55,6 +55,7 @@ class Reconciler:
         states: Computes what it wants.
         drivers: A driver for any target, also one that Git no longer names.
         registries: The built-in registries' drivers.
+        origin: Which repo and path this is, the same for every clone of it; empty if that is not known.
         secrets_of: Makes the secret filler for the present rotation counters.
     """
 
@@ -67,6 +68,7 @@ class Reconciler:
     installation: str
     rails: Rails = field(default_factory=Rails)
     workers: int = 8
+    origin: str = ""
     backoff: Callable[[int], float] = lambda attempts: min(10.0 * 2.0 ** (attempts - 1), 900.0)
     _memo: Memo = field(default_factory=Memo, init=False)
     _reports: ReportMemo = field(default_factory=ReportMemo, init=False)
@@ -130,11 +132,19 @@ class Reconciler:
             incomplete=state.incomplete,
             removed=removed,
             suspended=frozenset(self.store.suspensions()),
+            elsewhere=self._elsewhere(drivers),
             holds=held,
             rails=self.rails,
             problems=state.problems,
             warnings=state.warnings,
         )
+
+    def _elsewhere(self, targets: Iterable[str]) -> dict[str, str]:
+        """Targets last applied to from another repo, with that repo."""
+        if not self.origin:
+            return {}
+        recorded = ((name, self.store.fact(ORIGIN + name)) for name in targets)
+        return {name: before for name, before in recorded if before and before != self.origin}
 
     def _report(
         self, made: Plan, observations: Mapping[str, Observation], baselines: Mapping[ResourceId, Baseline]
@@ -182,6 +192,7 @@ class Reconciler:
                 break
             look = self.look(look.scope, look.tree, holds=not options.ignore_holds)
         after_run(self.store, look, tuple(results.values()), options.targets, self.clock.now(), self.backoff)
+        remember_origin(self.store, self.origin, results)
         unhealthy: dict[str, str] = {}
         if results and options.wait and not cancel.requested:
             drivers, _ = self.drivers(self._targets(look))
@@ -255,7 +266,7 @@ class Reconciler:
         if own is None:
             return tuple(refusals), changes, frozenset()
         refusals = [r for r in refusals if own & {*r.targets, *((r.id.target,) if r.id else ())}]
-        cut = portion(changes, own, self.store.baselines())
+        cut = portion(changes, own, self.store.baselines(), look.state.desired)
         return tuple(refusals), cut.changes, cut.awaited
 
     def _apply(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from reconciler.engine.store import Attempt, Store
 log = structlog.get_logger(__name__)
 
 SERVICES = "services/"
+ORIGIN = "origin/"
 
 
 def after_run(
@@ -49,6 +50,12 @@ def after_run(
     store.put(*stale)
     if look.state.whole:
         _remember_services(store, look, own)
+
+
+def remember_origin(store: Store, origin: str, results: Iterable[ResourceId]) -> None:
+    """Which repo the targets of a run were applied to from."""
+    for target in {id_.target for id_ in results} if origin else ():
+        store.put_fact(ORIGIN + target, origin)
 
 
 def _remember_services(store: Store, look: Look, own: frozenset[str] | None) -> None:

@@ -11,7 +11,7 @@ from threading import Event
 
 from reconciler.core.contents import Revision
 from reconciler.core.errors import AccessError, InvalidError, UnavailableError
-from reconciler.source.command import Git, last_line
+from reconciler.source.command import Git, last_line, mask
 from reconciler.source.database import Database
 from reconciler.source.lfs import LargeFiles
 from reconciler.source.objects import Algorithm, parse_commit
@@ -117,6 +117,13 @@ class LocalSource:
     def location(self) -> str:
         """For messages."""
         return str(self.repository.work_folder or self.repository.git_folder)
+
+    @property
+    def origin(self) -> str:
+        """What is the same for every clone: the address of its `origin`, else the folder; holds no credentials."""
+        told = self._git.run("config", "--local", "--get", "remote.origin.url", timeout=self.settings.timeout)
+        address = told.output.decode("utf-8", "replace").strip() if told.code == 0 else ""
+        return mask(address).removesuffix("/").removesuffix(".git") or self.location
 
     @property
     def path(self) -> str:

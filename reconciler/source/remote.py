@@ -73,6 +73,11 @@ class RemoteSource:
         return mask(self._address.url)
 
     @property
+    def origin(self) -> str:
+        """What is the same for every clone: the address; holds no credentials."""
+        return self.location.removesuffix("/").removesuffix(".git")
+
+    @property
     def path(self) -> str:
         """The manifest folder, relative to the repository's root."""
         return self._path

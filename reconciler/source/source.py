@@ -22,6 +22,16 @@ class Source(Protocol):
         """For messages; holds no credentials."""
         ...
 
+    @property
+    def origin(self) -> str:
+        """What is the same for every clone of the repo; holds no credentials."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """The manifest folder, relative to the repository's root."""
+        ...
+
     def peek(self, ref: str | None = None) -> str:
         """The commit that a ref (the settings' one unless given) names now: a cheap question, for polling.
 

@@ -4,7 +4,7 @@ Two ways lead out of here: `offline` renders without store, identity or access; 
 """
 
 from reconciler.wiring.drivers import TargetDrivers
-from reconciler.wiring.opening import Installation, daemon_parts, installation
+from reconciler.wiring.opening import Installation, daemon_parts, installation, origin_of
 from reconciler.wiring.operator import load_settings, rails, source_settings
 from reconciler.wiring.places import Places, document_cache, make_private, open_repo, open_store
 from reconciler.wiring.rendering import Offline, offline
@@ -22,6 +22,7 @@ __all__ = [
     "offline",
     "open_repo",
     "open_store",
+    "origin_of",
     "rails",
     "source_settings",
 ]

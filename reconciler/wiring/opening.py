@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from reconciler.engine.store import Store
     from reconciler.manifests.cache import DocumentCache
     from reconciler.settings import Settings
-    from reconciler.source import SourceSettings
+    from reconciler.source import Source, SourceSettings
 
 
 @dataclass
@@ -126,6 +126,11 @@ def installation(
     return opened
 
 
+def origin_of(source: Source) -> str:
+    """Which repo and path a source reads, for the rail against two repos on one state directory."""
+    return f"{source.origin}, path {source.path}" if source.path else source.origin
+
+
 def daemon_parts(places: Places, settings: Settings | None, wanted: SourceSettings, store: Store) -> DaemonParts:
     """What the daemon is made of; made anew when settings are reloaded.
 
@@ -138,6 +143,7 @@ def daemon_parts(places: Places, settings: Settings | None, wanted: SourceSettin
 
     source = open_repo(wanted, places)
     opened = installation(places, settings, source.tree, store)
+    opened.reconciler.origin = origin_of(source)
     options = Options()
     if settings is not None:
         options = Options(full_look_seconds=settings.daemon.full_look_seconds, workers=settings.daemon.workers)

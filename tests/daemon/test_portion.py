@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.core.change import Action, Change
-from reconciler.core.resources import Baseline, ResourceId
+from reconciler.core.resources import Baseline, Desired, ResourceId
 from reconciler.engine.portion import portion
 
 ENVIRONMENT = ResourceId("registry/environments", "environment", "py-1")
@@ -48,3 +48,16 @@ def test_what_another_target_still_uses_is_not_deleted():
     used = {SERVICE: Baseline(SERVICE, depends_on=(ENVIRONMENT,))}
     assert portion(changes, {"registry/environments"}, used).changes == ()
     assert len(portion(changes, {"registry/environments"}, {}).changes) == 1
+
+
+def test_a_service_that_moves_is_not_deleted_before_it_was_made_elsewhere():
+    """The old target's run waits for the new one's."""
+    there = Desired(ResourceId("west", "service", "a"), {}, "a")
+    changes = [Change(SERVICE, Action.DELETE, service="a")]
+
+    cut = portion(changes, {"east"}, {}, [there])
+
+    assert cut.changes == ()
+    assert cut.awaited == {"west"}
+    made = {there.id: Baseline(there.id, sent={})}
+    assert portion(changes, {"east"}, made, [there]).changes == tuple(changes)

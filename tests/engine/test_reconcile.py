@@ -234,6 +234,42 @@ def test_drift_is_noted_once_healed_and_noted_again_when_it_returns(house: House
     assert not house.store.drift_since()
 
 
+def test_a_service_that_moves_serves_at_its_new_target_before_it_goes_at_the_old(house: House):
+    """Moving leaves no gap; where the new target cannot take it, the old one keeps it."""
+    house.want(service("a"), service("keep"))
+    house.go()
+    ended: list[str] = []
+    house.on_progress = lambda event: ended.append(str(event.id)) if event.state is State.DONE else None
+    house.worlds["west"].fault(Fault("write", "422"))
+
+    house.want(service("a", "west"), service("keep"))
+    house.go(wait=False)
+    assert "service/a" in house.worlds["east"].names()
+    house.go(ignore_holds=True)
+
+    assert ended == ["west/service/a", "east/service/a"]
+
+
+def test_another_repo_on_the_same_record_deletes_nothing_unasked(house: House):
+    """What one repo applied is not deleted because another one does not name it; an approval lifts that."""
+    house.reconciler.origin = "https://example.com/one"
+    house.want(service("a"), service("b"))
+    house.go()
+    house.reconciler.origin = "https://example.com/two"
+    house.want(service("b"), service("c"))
+
+    refused = house.go()
+
+    assert [r.code for r in refused.refusals] == ["other-repo"]
+    assert "https://example.com/one" in refused.refusals[0].message
+    assert house.worlds["east"].names() == ["service/a", "service/b"]
+    house.store.approve(refused.plan.digest, "ann")
+    house.go()
+    assert house.worlds["east"].names() == ["service/b", "service/c"]
+    house.want(service("c"))
+    assert not house.go().refusals
+
+
 def test_a_lost_store_adopts_what_runs(tmp_path: Path, clock):
     """Nothing is written to the target, and the next plan is empty."""
     worlds = {"east": World()}
