@@ -126,8 +126,8 @@ def test_destroying_needs_a_word(reconciler: Run) -> None:
 
 
 def test_destroying_an_unknown_service(reconciler: Run) -> None:
-    """Nothing of that name is known: exit 11, and nothing is suspended."""
-    assert reconciler("destroy", "nope", "--yes").returncode == 11
+    """Nothing of that name is known: exit 10, and nothing is suspended."""
+    assert reconciler("destroy", "nope", "--yes").returncode == 10
 
 
 def test_an_empty_installation(reconciler: Run, repo: Path) -> None:

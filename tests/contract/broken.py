@@ -106,7 +106,7 @@ class TouchesOnLook(Broken):
 class CreatesAnother(Broken):
     def apply(self, change: Change) -> Done | InProgress:
         if change.action is Action.CREATE and change.step is Step.APPLY and key_of(change.id) in self.world.names():
-            other = replace(change.id, name=change.id.name + "-2")
+            other = change.id._replace(name=change.id.name + "-2")
             mark = replace(change.mark, self_ref=str(other)) if change.mark else None
             return super().apply(replace(change, id=other, mark=mark))
         return super().apply(change)
