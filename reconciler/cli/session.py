@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from argparse import Namespace
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from reconciler import wiring
 from reconciler.cli.places import state_dir, surrounding_repo
-from reconciler.core.errors import InvalidError, UsageError
+from reconciler.core.errors import InvalidError, ReconcilerError, UsageError
 
 if TYPE_CHECKING:
     from reconciler.core.contents import Tree
@@ -133,7 +134,9 @@ class Session:
         gc.enable()
         if self._installation is None:
             self._installation = wiring.installation(self.places, self.settings, self.tree)
-            self._installation.reconciler.origin = wiring.origin_of(self.source)
+            # Some commands need no repo; without one there is nothing whose place another could take.
+            with suppress(ReconcilerError):
+                self._installation.reconciler.origin = wiring.origin_of(self.source)
         return self._installation
 
     def close(self) -> None:
