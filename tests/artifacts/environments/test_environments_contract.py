@@ -51,6 +51,8 @@ class EnvironmentsFixture(DriverFixture):
         "awkward": "the spec is written as it is",
         "staged": "environments are not staged",
         "slow": "builds take real time, which the suite's looks do not wait for: tested in test_environments_driver",
+        "slow_delete": "a delete is over at once, but for a build that it ends: tested in test_environments_driver",
+        "touch": "only the driver writes its records; a stale version is refused in test_environments_driver",
         "invalid": "the resolver refuses after the call, the next call raises it: tested in test_environments_driver",
         "fail_second_page": "a folder is listed at once",
         "fail": "failures come from uv: tested in test_environments_driver and test_uv_runs",
