@@ -151,8 +151,10 @@ def _map(file: Path, slots: int) -> mmap.mmap:
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         size = SLOT * 8 * slots
+        # Writing the last byte of one's own place grows the file; truncating could shrink what another worker, starting
+        # at the same time, has just grown.
         if os.fstat(descriptor).st_size < size:
-            os.ftruncate(descriptor, size)
+            os.pwrite(descriptor, b"\0", size - 1)
         return mmap.mmap(descriptor, 0)
     finally:
         os.close(descriptor)
