@@ -21,6 +21,14 @@ def run(data):
 """
 
 
+GATED = """
+from pathlib import Path
+def init(): pass
+def run(data):
+    return Path(data).read_text()  # of a named pipe: returns when the test has written
+"""
+
+
 def write_keys(file, *keys):
     """A key file with the digests of keys, replaced at once as a supervisor does."""
     entries = [{"slot": str(n), "sha256": hashlib.sha256(key.encode()).hexdigest()} for n, key in enumerate(keys)]
@@ -138,23 +146,30 @@ def test_endless_headers_are_refused(serve, wire, without_httptools):
     assert server.client.post("/score", content="x").json() == "x"
 
 
-def test_a_full_queue_is_told_at_once(serve):
+def test_a_full_queue_is_told_at_once(serve, tmp_path):
     """With all places taken the answer is 503 with Retry-After, and health still answers."""
-    server = serve(SLOW, "--queue=1")
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    server = serve(GATED, "--queue=1")
     answers = []
     threads = [
-        threading.Thread(target=lambda: answers.append(server.client.post("/score", content="1").status_code))
+        threading.Thread(target=lambda: answers.append(server.client.post("/score", content=str(gate)).json()))
         for _ in range(2)
     ]
+
     for thread in threads:
         thread.start()
-    until(lambda: 'queue_depth{worker="0"} 1' in server.client.get("/metrics").text, "a full queue")
-    refused = server.client.post("/score", content="0")
+    for gauge in ('in_flight{worker="0"} 2', 'queue_depth{worker="0"} 1'):
+        until(lambda gauge=gauge: gauge in server.client.get("/metrics").text, gauge)
+    refused = server.client.post("/score", content=str(gate))
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
     assert server.client.get("/health/ready").status_code == 200
+    for _ in threads:
+        gate.write_text("done")
+        until(lambda: answers, "an answer")
     for thread in threads:
         thread.join()
-    assert answers == [200, 200]
+    assert answers == ["done", "done"]
 
 
 @pytest.mark.parametrize(("options", "status"), [([], 504), (["--compat=azureml"], 500)])
