@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from reconciler.core.contents import Revision
 from reconciler.core.problems import Problem
 from reconciler.core.resources import Completeness, Desired, Mark, Observed, ResourceId
-from reconciler.core.values import MISSING, digest, to_json
+from reconciler.core.values import MISSING, by_reference, digest, to_json, without_secrets
 
 PLAN_VERSION = 1
 
@@ -80,6 +80,10 @@ class FieldChange:
             data["after"] = to_json(self.after)
         return data
 
+    def semantics(self) -> dict[str, Any]:
+        """What a reviewer sees of it: that a secret changes, never what to."""
+        return replace(self, before=without_secrets(self.before), after=without_secrets(self.after)).to_json()
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -116,13 +120,16 @@ class Change:
         return bool(self.steps)
 
     def semantics(self) -> dict[str, Any]:
-        """What a reviewer approved: everything but the wording and what observing again may change."""
+        """What a reviewer approved: everything but the wording and what observing again may change.
+
+        Secrets count by where they come from, as reviewers see them: whoever has not the key finds the same digest.
+        """
         return {
             "id": str(self.id),
             "action": self.action.value,
             "service": self.service,
-            "fields": [f.to_json() for f in self.fields],
-            "spec": self.desired.spec_digest if self.desired else None,
+            "fields": [f.semantics() for f in self.fields],
+            "spec": digest(by_reference(self.desired.spec)) if self.desired else None,
             "dependsOn": sorted(str(d) for d in self.depends_on),
             "steps": [s.value for s in self.steps],
         }

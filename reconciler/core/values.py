@@ -158,6 +158,23 @@ def transform(value: Any, leaf: Callable[[Any], Any]) -> Any:
     return leaf(value)
 
 
+def by_reference(value: Any) -> Any:
+    """The value with each secret as the reference it comes from (where that is known): nothing of its text is left."""
+    return transform(value, _reference_of) if has_secret(value) else value
+
+
+def without_secrets(value: Any) -> Any:
+    """The value with one and the same mark for every secret and reference."""
+    return transform(value, lambda leaf: _SOME_SECRET if isinstance(leaf, (Secret, SecretRef)) else leaf)
+
+
+_SOME_SECRET = SecretRef("", "")
+
+
+def _reference_of(leaf: Any) -> Any:
+    return (leaf.ref or _SOME_SECRET) if isinstance(leaf, Secret) else leaf
+
+
 def unknowns(value: Any) -> list[Unknown]:
     """Every `Unknown` in a spec."""
     found: list[Unknown] = []

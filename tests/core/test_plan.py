@@ -29,7 +29,7 @@ from reconciler.core.resources import (
     Staged,
 )
 from reconciler.core.safety import standing
-from reconciler.core.secrets import seal
+from reconciler.core.secrets import SecretRef, seal
 from reconciler.core.situation import Hold, Memo, Rails, Situation
 from reconciler.core.smoke import SmokeTest
 from reconciler.core.values import Unknown
@@ -364,6 +364,21 @@ def test_a_secret_is_shown_as_changed_and_not_shown() -> None:
     writes = loop.target.writes
     loop.settle(desired)
     assert loop.target.writes == writes
+
+
+def test_the_digest_tells_where_a_secret_comes_from_and_not_what_it_is() -> None:
+    """Whoever has not the key finds the same digest; another reference, and one more change, are another plan."""
+    loop = Loop()
+    loop.settle([want("one", {"key": seal(b"k", "first", SecretRef("env", "A")), "b": 1})])
+
+    def found(key: Any, b: int = 1) -> str:
+        return plan(loop.situation([want("one", {"key": key, "b": b})])).digest
+
+    second = found(seal(b"k", "second", SecretRef("env", "A")))
+    assert second == found(seal(b"other", "third", SecretRef("env", "A"))) == found(SecretRef("env", "A"))
+    assert second != found(seal(b"k", "second", SecretRef("env", "B")))
+    assert second != found(seal(b"k", "second", SecretRef("env", "A")), b=2)
+    assert found(seal(b"k", "first", SecretRef("env", "A")), b=2) != found(SecretRef("env", "A"), b=2)
 
 
 # Dependencies and unknowns
