@@ -11,20 +11,20 @@ from reconciler.core.situation import Rails, Situation
 
 if TYPE_CHECKING:
     from reconciler.core.change import Plan
-    from reconciler.core.driver import Driver
+    from reconciler.core.driver import Renderer
     from reconciler.engine.desired import DesiredState
 
 INSTALLATION = "offline"
 
 
-def compare(base: DesiredState | None, head: DesiredState, drivers: Mapping[str, Driver], rails: Rails) -> Plan:
+def compare(base: DesiredState | None, head: DesiredState, renderers: Mapping[str, Renderer], rails: Rails) -> Plan:
     """The plan from one revision to another, as if the first had been applied and nothing had moved since.
 
     Args:
         base: None for an empty one.
-        drivers: Of every target in either revision, the registries' among them.
+        renderers: Of every target in either revision, the registries' among them.
     """
-    observed: dict[str, dict[ResourceId, Observed]] = {name: {} for name in drivers}
+    observed: dict[str, dict[ResourceId, Observed]] = {name: {} for name in renderers}
     baselines: dict[ResourceId, Baseline] = {}
     revision = base.revision.sha if base else ""
     for desired in base.desired if base else ():
@@ -48,7 +48,7 @@ def compare(base: DesiredState | None, head: DesiredState, drivers: Mapping[str,
         revision=head.revision,
         desired=[d for d in head.desired if d.id.target in observed],
         observations={name: Observation(name, Completeness.COMPLETE, found) for name, found in observed.items()},
-        capabilities={name: driver.capabilities for name, driver in drivers.items()},
+        capabilities={name: renderer.capabilities for name, renderer in renderers.items()},
         baselines=baselines,
         installation=INSTALLATION,
         loaded_whole=head.whole,

@@ -66,8 +66,8 @@ class InProgress:
     token: str = ""
 
 
-class Driver(Protocol):
-    """One target (or one built-in registry)."""
+class Renderer(Protocol):
+    """The half of a driver that planning needs: facts and pure functions, without access to anything."""
 
     @property
     def target(self) -> str:
@@ -86,6 +86,10 @@ class Driver(Protocol):
             InvalidError: What the target cannot express, with the position in the manifest.
         """
         ...
+
+
+class Driver(Renderer, Protocol):
+    """One target (or one built-in registry)."""
 
     def observe(self, known: Sequence[ResourceId]) -> Observation:
         """Everything of ours at the target, and any resource (ours or not) that stands where `known` ids would.

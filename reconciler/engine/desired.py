@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from reconciler.core.contents import Revision, Tree
 from reconciler.core.deployment import Deployment, ModelVersion, Target
-from reconciler.core.driver import Catalogue, Driver, Endpoint
+from reconciler.core.driver import Catalogue, Renderer
 from reconciler.core.errors import InvalidError
 from reconciler.core.policy import Policy
 from reconciler.core.problems import Problem, Severity, errors_of
@@ -60,8 +60,8 @@ class DesiredStates:
         fill: Replaces secret references; the identity function in offline plans.
     """
 
-    drivers: Callable[[Mapping[str, Target]], tuple[Mapping[str, Driver], Sequence[Problem]]]
-    registries: Sequence[Driver]
+    drivers: Callable[[Mapping[str, Target]], tuple[Mapping[str, Renderer], Sequence[Problem]]]
+    registries: Sequence[Renderer]
     fill: Fill
     cache: DocumentCache | None = None
     _repo: Repo | None = field(default=None, init=False)
@@ -146,7 +146,7 @@ class DesiredStates:
             self._models = (models, tuple(found))
         return self._models[1]
 
-    def _render(self, deployment: Deployment, driver: Driver) -> tuple[Desired, ...]:
+    def _render(self, deployment: Deployment, driver: Renderer) -> tuple[Desired, ...]:
         resources: list[Desired] = []
         needed: set[ResourceId] = set()
         own = list(driver.render(deployment))
@@ -155,7 +155,7 @@ class DesiredStates:
         for registry in self.registries:
             # A registry renders all that a deployment could need; only what its target asks for is made.
             resources += [d for d in registry.render(deployment) if d.id in needed]
-        endpoints = driver.capabilities.endpoints if isinstance(driver, Endpoint) else frozenset[str]()
+        endpoints = driver.capabilities.endpoints
         for desired in own:
             lacks = desired.id.kind in endpoints and desired.tests is not deployment.tests
             resources.append(replace(desired, tests=deployment.tests) if lacks else desired)

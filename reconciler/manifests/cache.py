@@ -89,13 +89,13 @@ class DocumentCache:
         self._used.add(key)
         self._dirty = True
 
-    def fact(self, name: str, object_id: str) -> Any:
-        """Something found out about an object's bytes, or None."""
-        return self._facts.get(f"{name}\0{object_id}")
+    def fact(self, name: str, key: str) -> Any:
+        """Something found out before, or None; see `core.memory.Facts`."""
+        return self._facts.get(f"{name}\0{key}")
 
-    def remember(self, name: str, object_id: str, value: Any) -> None:
-        """Remembers something about an object's bytes: plain values only."""
-        self._facts[f"{name}\0{object_id}"] = value
+    def remember(self, name: str, key: str, value: Any) -> None:
+        """Remembers a plain value."""
+        self._facts[f"{name}\0{key}"] = value
         self._dirty = True
 
     def save(self) -> None:

@@ -1,53 +1,46 @@
-"""Drivers: one for each target by its type, and those of the built-in registries."""
+"""One driver for each target, by its type; where nothing is opened, only that half of a driver that renders."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from reconciler.core.problems import Problem
-from reconciler.wiring.places import Places
 
 if TYPE_CHECKING:
-    from reconciler.artifacts.environments.driver import EnvironmentsDriver
-    from reconciler.artifacts.models.driver import ModelsDriver
-    from reconciler.core.contents import Contents
     from reconciler.core.deployment import Target
-    from reconciler.core.driver import Driver
-    from reconciler.core.resources import ResourceId
-    from reconciler.settings import Settings
+    from reconciler.core.driver import Renderer
 
 _DRIVERS = ("local",)
+R = TypeVar("R", bound="Renderer")
 
 
 @dataclass
-class TargetDrivers:
+class TargetDrivers(Generic[R]):
     """A driver for each target, kept while the target stays what it is. Safe to call from many threads.
 
-    A driver that another one replaces may be at work in a thread that asked for it before; it is closed with the rest.
+    A driver that another one replaces may be at work in a thread that asked for it before; it is taken with the rest.
 
     Args:
         make: Makes the driver of a target whose type has one.
         allowed: Names of targets that may be used; None for all.
     """
 
-    make: Callable[[Target], Driver]
+    make: Callable[[Target], R]
     allowed: Sequence[str] | None = None
-    _made: dict[str, tuple[Target, Driver]] = field(default_factory=dict[str, "tuple[Target, Driver]"], init=False)
-    _replaced: list[Driver] = field(default_factory=list["Driver"], init=False)
+    _made: dict[str, tuple[Target, R]] = field(default_factory=dict[str, "tuple[Target, R]"], init=False)
+    _replaced: list[R] = field(default_factory=list["R"], init=False)
     _lock: Lock = field(default_factory=Lock, init=False)
 
-    def __call__(self, targets: Mapping[str, Target]) -> tuple[Mapping[str, Driver], Sequence[Problem]]:
+    def __call__(self, targets: Mapping[str, Target]) -> tuple[Mapping[str, R], Sequence[Problem]]:
         """Drivers by target name, and a problem for each target that has none."""
         with self._lock:
             return self._of(targets)
 
-    def _of(self, targets: Mapping[str, Target]) -> tuple[Mapping[str, Driver], Sequence[Problem]]:
-        found: dict[str, Driver] = {}
+    def _of(self, targets: Mapping[str, Target]) -> tuple[Mapping[str, R], Sequence[Problem]]:
+        found: dict[str, R] = {}
         problems: list[Problem] = []
         for name, target in sorted(targets.items()):
             problem = self._refused(target)
@@ -91,52 +84,10 @@ class TargetDrivers:
             )
         return None
 
-    def close(self) -> None:
-        """Closes the drivers, replaced ones too; the caller has ended what works with them."""
+    def taken(self) -> list[R]:
+        """All drivers, replaced ones too, handed over to be closed; the caller has ended what works with them."""
         with self._lock:
             drivers = [*self._replaced, *(driver for _, driver in self._made.values())]
             self._replaced.clear()
             self._made.clear()
-        for driver in drivers:
-            driver.close()
-
-
-def registries(
-    places: Places,
-    settings: Settings | None,
-    contents: Callable[[], Contents | None],
-    references: Callable[[], set[ResourceId]],
-    installation: str = "",
-) -> tuple[ModelsDriver, EnvironmentsDriver]:
-    """The drivers of the built-in registries.
-
-    Args:
-        contents: The repo's bytes at the time of the call.
-        references: The model versions that some resource still needs.
-        installation: Whose resources are listed; "" for everybody's.
-    """
-    from reconciler.artifacts.environments.driver import EnvironmentsDriver
-    from reconciler.artifacts.environments.settings import EnvironmentSettings
-    from reconciler.artifacts.models.driver import ModelsDriver
-    from reconciler.artifacts.models.registry import ModelRegistry
-    from reconciler.artifacts.models.settings import ModelSettings
-
-    of_models = ModelSettings(**settings.models.model_dump()) if settings else ModelSettings()
-    of_environments = EnvironmentSettings(**settings.environments.model_dump()) if settings else EnvironmentSettings()
-    models = ModelsDriver(ModelRegistry(places.models), of_models, contents, references, installation=installation)
-    environments = EnvironmentsDriver.on_this_machine(places.state_dir, of_environments, os.environ, installation)
-    return models, environments
-
-
-def model_root(driver: ModelsDriver, places: Places, models: Sequence[Mapping[str, Any]]) -> Path:
-    """Lays model versions out for an entry script: one folder a set of versions, shared by all that serve it.
-
-    Returns:
-        The value of AZUREML_MODEL_DIR.
-    """
-    from reconciler.core.deployment import ModelVersion
-    from reconciler.core.values import digest
-
-    versions = [ModelVersion(str(m["name"]), str(m["version"]), m.get("digest")) for m in models]
-    name = digest(sorted([v.name, v.version, v.digest] for v in versions))[:16]
-    return driver.registry.materialise(versions, places.model_roots / name)
+        return drivers

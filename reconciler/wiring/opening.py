@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from reconciler.wiring.drivers import TargetDrivers, model_root, registries
+from reconciler.wiring.drivers import TargetDrivers
 from reconciler.wiring.keyring import Bytes, Keyring
 from reconciler.wiring.operator import rails
 from reconciler.wiring.places import Places, document_cache, make_private, open_repo
@@ -35,7 +35,7 @@ class Installation:
     identity: Identity
     store: Store
     clock: Clock
-    targets: TargetDrivers
+    targets: TargetDrivers[Driver]
     registries: Sequence[Driver]
     reconciler: Reconciler
     keyring: Keyring
@@ -52,8 +52,7 @@ class Installation:
     def close(self) -> None:
         """Ends drivers and store, and keeps what was parsed."""
         self.cache.save()
-        self.targets.close()
-        for driver in self.registries:
+        for driver in (*self.targets.taken(), *self.registries):
             driver.close()
         if self.owns_store:
             self.store.close()
@@ -77,6 +76,7 @@ def installation(
     from reconciler.engine.reconcile import Reconciler
     from reconciler.engine.secrets import SecretScope
     from reconciler.engine.store import Store
+    from reconciler.wiring.registries import model_root, registries
 
     make_private(places.state_dir)
     clock = SystemClock()

@@ -10,6 +10,8 @@ from reconciler.core.errors import InvalidError
 from reconciler.core.problems import Problem
 
 if TYPE_CHECKING:
+    from reconciler.artifacts.environments.settings import EnvironmentSettings
+    from reconciler.artifacts.models.settings import ModelSettings
     from reconciler.core.situation import Rails
     from reconciler.settings import Settings
     from reconciler.source import SourceSettings
@@ -97,3 +99,14 @@ def rails(settings: Settings | None) -> Rails:
     from reconciler.core.situation import Rails
 
     return Rails(settings.rails.max_delete_percent, settings.rails.min_resources) if settings else Rails()
+
+
+def artifact_settings(settings: Settings | None) -> tuple[ModelSettings, EnvironmentSettings]:
+    """What the operator lets the built-in registries do."""
+    from reconciler.artifacts.environments.settings import EnvironmentSettings
+    from reconciler.artifacts.models.settings import ModelSettings
+
+    if settings is None:
+        return ModelSettings(), EnvironmentSettings()
+    models, environments = settings.models.model_dump(), settings.environments.model_dump()
+    return ModelSettings(**models), EnvironmentSettings(**environments)

@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Never, cast
+from typing import TYPE_CHECKING
 
-from reconciler.wiring.drivers import TargetDrivers, registries
+from reconciler.wiring.drivers import TargetDrivers
+from reconciler.wiring.operator import artifact_settings
 from reconciler.wiring.places import Places
 
 if TYPE_CHECKING:
     from reconciler.core.deployment import Target
-    from reconciler.core.driver import Driver
+    from reconciler.core.driver import Renderer
     from reconciler.engine.desired import DesiredStates
     from reconciler.manifests.cache import DocumentCache
     from reconciler.settings import Settings
-
-OFFLINE = "offline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,31 +24,37 @@ class Offline:
     """What renders revisions without identity, store or access; secrets stay references."""
 
     states: DesiredStates
-    targets: TargetDrivers
-    registries: Sequence[Driver]
+    targets: TargetDrivers[Renderer]
+    registries: Sequence[Renderer]
 
-    def drivers(self, targets: Mapping[str, Target]) -> dict[str, Driver]:
-        """Drivers of some targets and of the registries, by target name."""
+    def renderers(self, targets: Mapping[str, Target]) -> dict[str, Renderer]:
+        """Those of some targets and of the registries, by target name."""
         found, _ = self.targets(targets)
-        return {**{driver.target: driver for driver in self.registries}, **found}
+        return {**{registry.target: registry for registry in self.registries}, **found}
 
 
 def offline(places: Places, settings: Settings | None, cache: DocumentCache) -> Offline:
     """The parts of an offline plan; nothing is opened, nothing is made but the cache."""
+    from reconciler.artifacts.environments.machine import find_machine
+    from reconciler.artifacts.environments.render import EnvironmentRenderer
+    from reconciler.artifacts.models.render import ModelRenderer
     from reconciler.engine.desired import DesiredStates
+    from reconciler.targets.local.process.render import ProcessRenderer
 
-    drivers = TargetDrivers(_renderer, settings.targets.allowed if settings else None)
-    built_in = registries(places, settings, lambda: None, set)
-    return Offline(DesiredStates(drivers, built_in, lambda deployment: (deployment, []), cache), drivers, built_in)
+    def registered() -> Mapping[str, Mapping[str, str]]:
+        if not places.models.exists():
+            return {}
+        from reconciler.artifacts.models.registry import ModelRegistry
 
+        return ModelRegistry(places.models).catalogue()
 
-def _renderer(target: Target) -> Driver:
-    """A local target's driver that is only ever asked to render."""
-    from reconciler.targets.local.process.driver import ProcessDriver
-    from reconciler.targets.local.process.staging import Parts
+    def make(target: Target) -> Renderer:
+        return ProcessRenderer(target.name)
 
-    def never(*_: object) -> Never:
-        raise AssertionError("an offline plan reaches for the target")
-
-    nothing = Parts(cast("Any", None), never, never, never, never)
-    return ProcessDriver(target.name, OFFLINE, Path(os.devnull), nothing)
+    of_models, of_environments = artifact_settings(settings)
+    targets = TargetDrivers(make, settings.targets.allowed if settings else None)
+    built_in = (
+        ModelRenderer(of_models, registered),
+        EnvironmentRenderer(of_environments, lambda: find_machine(os.environ, of_environments), cache),
+    )
+    return Offline(DesiredStates(targets, built_in, lambda deployment: (deployment, []), cache), targets, built_in)

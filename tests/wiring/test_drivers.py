@@ -25,7 +25,7 @@ class Counted:
         self.closed += 1
 
 
-def drivers() -> tuple[TargetDrivers, list[Any]]:
+def drivers() -> tuple[TargetDrivers[Driver], list[Any]]:
     """Drivers, and all that were made."""
     made: list[Any] = []
 
@@ -43,8 +43,9 @@ def test_a_replaced_driver_is_closed_at_the_end() -> None:
     after, _ = of({"laptop": replace(LAPTOP, block={"engine": "auto"})})
     assert before["laptop"] is not after["laptop"]
     assert [d.closed for d in made] == [0, 0]
-    of.close()
-    of.close()
+    for _ in range(2):
+        for driver in of.taken():
+            driver.close()
     assert [d.closed for d in made] == [1, 1]
 
 

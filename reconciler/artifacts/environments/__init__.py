@@ -10,10 +10,3 @@
 
 docs/environments.md says it for users.
 """
-
-from reconciler.artifacts.environments.driver import EnvironmentsDriver
-from reconciler.artifacts.environments.places import environment_path, environment_python
-from reconciler.artifacts.environments.runtime import runtime_path
-from reconciler.artifacts.environments.settings import EnvironmentSettings
-
-__all__ = ["EnvironmentSettings", "EnvironmentsDriver", "environment_path", "environment_python", "runtime_path"]

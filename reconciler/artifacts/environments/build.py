@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import Any
 
-from reconciler.artifacts.environments.declared import SPARK
-from reconciler.artifacts.environments.interpreters import Interpreter, find_interpreters
+from reconciler.artifacts.environments.interpreters import Interpreter
 from reconciler.artifacts.environments.lock import Lock, LockStore, Wanted, resolve, wheels_only
+from reconciler.artifacts.environments.machine import SPARK, Machine
 from reconciler.artifacts.environments.places import Place, disk_error, remove_tree, write_json
 from reconciler.artifacts.environments.python import choose
 from reconciler.artifacts.environments.settings import EnvironmentSettings
@@ -30,25 +28,6 @@ from reconciler.core.errors import BusyError, TerminalError
 FORMAT = 1
 RUNTIME_IMPORTS = "import anyio, starlette, uvicorn"
 _PROBE = "import sys; print('.'.join(map(str, sys.version_info[:3])))"
-
-
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """Facts about this machine, found once and passed in.
-
-    Args:
-        java: The Java launcher, None if there is none.
-    """
-
-    interpreters: tuple[Interpreter, ...]
-    java: Path | None = None
-
-
-def find_machine(environ: Mapping[str, str], settings: EnvironmentSettings) -> Machine:
-    """This machine's Pythons and Java, found without running any of them (in milliseconds)."""
-    home = environ.get("JAVA_HOME")
-    java = shutil.which("java", path=f"{home}/bin" if home else environ.get("PATH", ""))
-    return Machine(find_interpreters(environ, settings.interpreters), Path(java) if java else None)
 
 
 @contextmanager

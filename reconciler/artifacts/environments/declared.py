@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from reconciler.artifacts.environments.conda import parse_conda_file
+from reconciler.artifacts.environments.machine import SPARK
 from reconciler.artifacts.environments.python import specifiers_of
 from reconciler.artifacts.environments.requirements import (
     Requirement,
@@ -15,7 +16,6 @@ from reconciler.artifacts.environments.requirements import (
 from reconciler.core.deployment import Environment
 from reconciler.core.problems import Problem
 
-SPARK = "spark-py"
 RUNTIMES = ("python", SPARK)
 
 # What the scoring runtime imports. Raising a floor here calls for another ENVIRONMENT_RECIPE: locks that were recorded

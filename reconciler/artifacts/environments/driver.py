@@ -15,10 +15,10 @@ from queue import Empty, Queue
 from threading import Event, Lock, Semaphore, Thread
 from typing import Any
 
-from reconciler.artifacts.environments.build import Builder, Machine, building, find_machine
-from reconciler.artifacts.environments.declared import SPARK, declared
+from reconciler.artifacts.environments.build import Builder, building
+from reconciler.artifacts.environments.declared import declared
+from reconciler.artifacts.environments.machine import Machine, find_machine
 from reconciler.artifacts.environments.places import Place, disk_error, place_of, remove_tree
-from reconciler.artifacts.environments.python import choose
 from reconciler.artifacts.environments.reasons import point_out
 from reconciler.artifacts.environments.records import (
     Record,
@@ -28,36 +28,24 @@ from reconciler.artifacts.environments.records import (
     write_mark,
 )
 from reconciler.artifacts.environments.references import processes_using
+from reconciler.artifacts.environments.render import KIND, EnvironmentRenderer
 from reconciler.artifacts.environments.requirements import Requirement
 from reconciler.artifacts.environments.settings import EnvironmentSettings
 from reconciler.artifacts.environments.uv import Stopped, Uv
 from reconciler.core.change import Action, Change
-from reconciler.core.deployment import ENVIRONMENTS_TARGET, Deployment, Environment
-from reconciler.core.driver import Capabilities, Done, InProgress
+from reconciler.core.driver import Done, InProgress
 from reconciler.core.errors import (
     BusyError,
     ConflictError,
     ForeignError,
-    InvalidError,
     TargetError,
     TerminalError,
 )
-from reconciler.core.problems import Problem, Severity, errors_of
-from reconciler.core.resources import Completeness, Desired, Mark, Observation, Observed, ResourceId
+from reconciler.core.resources import Completeness, Mark, Observation, Observed, ResourceId
 from reconciler.core.values import to_json
 
-_KIND = "environment"
 _LOOK_AGAIN = 0.25
 _TRASH = ".trash-"
-_REMEMBERED = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class _Rendered:
-    """What was said when an environment was rendered: for its log and its errors, never for what is built."""
-
-    notes: tuple[str, ...] = ()
-    requirements: tuple[Requirement, ...] = ()
 
 
 @dataclass(slots=True)
@@ -68,7 +56,7 @@ class _Job:
     discard: bool = False
 
 
-class EnvironmentsDriver:
+class EnvironmentsDriver(EnvironmentRenderer):
     """Virtual environments below one state directory.
 
     Args:
@@ -87,11 +75,9 @@ class EnvironmentsDriver:
         in_use: Callable[[Path], Sequence[str]] = processes_using,
         installation: str = "",
     ) -> None:
+        super().__init__(settings, machine)
         self._state_dir = state_dir.absolute()
         self._root = self._state_dir / "environments"
-        self._settings = settings
-        self._find_machine = machine
-        self._machine: Machine | None = None
         self._environ = dict(environ)
         self._in_use = in_use
         self._installation = installation
@@ -99,8 +85,6 @@ class EnvironmentsDriver:
         self._guard = Lock()
         self._jobs: dict[str, _Job] = {}
         self._unwritten: dict[str, TargetError] = {}
-        self._desired: dict[Environment, Desired] = {}
-        self._rendered: dict[str, _Rendered] = {}
         self._events: Queue[str] = Queue(maxsize=1000)
 
     @classmethod
@@ -109,82 +93,6 @@ class EnvironmentsDriver:
     ) -> EnvironmentsDriver:
         """The driver with this machine's Pythons and Java, and the running processes as users."""
         return cls(state_dir, settings, lambda: find_machine(environ, settings), environ, installation=installation)
-
-    @property
-    def target(self) -> str:
-        """The built-in target's name."""
-        return ENVIRONMENTS_TARGET
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """Environments are retained after their last use and never changed in place but to repair them."""
-        return Capabilities(
-            kinds=frozenset({_KIND}),
-            retained=frozenset({_KIND}),
-            parallel=self._settings.parallel,
-            deadline_seconds=self._settings.build_seconds + 60.0,
-        )
-
-    def render(self, deployment: Deployment) -> Sequence[Desired]:
-        """The environment a deployment declares.
-
-        Raises:
-            InvalidError: Its files ask for what cannot be had; every problem with its position.
-        """
-        return [self.render_environment(deployment.environment)]
-
-    def render_environment(self, environment: Environment) -> Desired:
-        """One declared environment as a resource; see `render`."""
-        known = self._desired.get(environment)
-        if known is None:
-            known = self._render(environment)
-            if len(self._desired) >= _REMEMBERED:
-                self._desired.clear()
-            self._desired[environment] = known
-        return known
-
-    def _render(self, environment: Environment) -> Desired:
-        asked = declared(environment)
-        machine = self._facts()
-        choice = choose(
-            asked.python or "",
-            machine.interpreters,
-            allow_override=self._settings.allow_python_override,
-            position=asked.python_position,
-        )
-        found = [*asked.problems, *([choice.problem] if choice.problem else [])]
-        if errors := errors_of(found):
-            count = f"{len(errors)} problems" if len(errors) > 1 else "a problem"
-            raise InvalidError(f"the environment cannot be built: {count}", problems=errors)
-        warnings = [problem for problem in found if problem.severity is Severity.WARNING]
-        if environment.runtime == SPARK and machine.java is None:
-            warnings.append(
-                Problem(
-                    "java-missing",
-                    "the runtime spark-py needs a Java runtime, and this machine has none",
-                    environment.position,
-                    "install one (Java 17 or later) so that 'java -version' works",
-                    severity=Severity.WARNING,
-                )
-            )
-        gave_way = [note.message for note in asked.notes if note.code == "package-gives-way"]
-        count = len(asked.requirements)
-        words = f"python {choice.version}, {count} requirement{'' if count == 1 else 's'}"
-        notes = tuple(str(note) for note in (*asked.notes, *warnings))
-        self._rendered[environment.id.name] = _Rendered(notes, asked.requirements)
-        return Desired(
-            environment.id,
-            {
-                "identity": environment.identity,
-                "python": asked.python or "",
-                "runtime": environment.runtime,
-                "requirements": [item.line for item in asked.requirements],
-                "rawRequests": environment.raw_requests,
-                "built": True,
-            },
-            summary="; ".join([words, *gave_way]),
-            warnings=tuple(warnings),
-        )
 
     def observe(self, known: Sequence[ResourceId]) -> Observation:
         """Every environment on disk, and whatever else stands where known ones would.
@@ -198,7 +106,7 @@ class EnvironmentsDriver:
             names = set[str]()
         except OSError as exc:
             raise disk_error(exc) from exc
-        asked = {resource.name for resource in known if resource.kind == _KIND}
+        asked = {resource.name for resource in known if resource.kind == KIND}
         names |= asked
         resources: dict[ResourceId, Observed] = {}
         missing: list[str] = []
@@ -321,7 +229,7 @@ class EnvironmentsDriver:
 
     def _run(self, name: str, job: _Job) -> None:
         place = self._place(name)
-        rendered = self._rendered.get(name, _Rendered())
+        notes, requirements = self._said(name)
         outcome = "built"
         try:
             with self._slots:
@@ -330,14 +238,14 @@ class EnvironmentsDriver:
                 uv = Uv(self._settings, self._environ, self._root / ".uv")
                 machine = self._machine = self._find_machine()
                 builder = Builder(self._state_dir, self._settings, machine, uv)
-                builder.build(place, job.request, job.stop, rendered.notes)
+                builder.build(place, job.request, job.stop, notes)
         except Stopped:
             outcome = "build stopped"
         except BusyError:
             outcome = "being built by another process"
         except TargetError as exc:
             outcome = "build failed"
-            pointed = point_out(exc, rendered.requirements) if isinstance(exc, TerminalError) else exc
+            pointed = point_out(exc, requirements) if isinstance(exc, TerminalError) else exc
             self._keep_failure(name, pointed)
         except Exception as exc:  # noqa: BLE001 - a thread has nobody above it; apply raises what is kept here
             outcome = "build failed"
@@ -350,6 +258,14 @@ class EnvironmentsDriver:
                         self._remove(place)
             if not self._events.full():
                 self._events.put(f"{name}: {outcome}")
+
+    def _said(self, name: str) -> tuple[tuple[str, ...], tuple[Requirement, ...]]:
+        """What was said when it was rendered: for its log and its errors, never for what is built."""
+        for environment, desired in list(self._desired.items()):
+            if desired.id.name == name:
+                asked = declared(environment)
+                return tuple(map(str, (*asked.notes, *desired.warnings))), asked.requirements
+        return (), ()
 
     def _keep_failure(self, name: str, error: TargetError) -> None:
         try:
@@ -364,11 +280,6 @@ class EnvironmentsDriver:
 
     def _place(self, name: str) -> Place:
         return place_of(self._state_dir, name)
-
-    def _facts(self) -> Machine:
-        if self._machine is None:
-            self._machine = self._find_machine()
-        return self._machine
 
     @staticmethod
     def _check_owner(change: Change, record: Record, mark: Mark | None) -> None:

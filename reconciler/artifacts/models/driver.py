@@ -12,22 +12,15 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, cast
 
 from reconciler.artifacts.models.content import Fetched, disk_error
-from reconciler.artifacts.models.normal_form import (
-    human_size,
-    moved,
-    moves,
-    other_bytes,
-    refuse_other_bytes,
-    render,
-)
-from reconciler.artifacts.models.record import Damaged, Record, split_name
+from reconciler.artifacts.models.normal_form import moved, moves, other_bytes, refuse_other_bytes
+from reconciler.artifacts.models.record import Damaged, Record
 from reconciler.artifacts.models.registry import ModelRegistry
+from reconciler.artifacts.models.render import KIND, ModelRenderer, human_size, split_name
 from reconciler.artifacts.models.settings import ModelSettings
 from reconciler.artifacts.models.transfer import Source, Transfer, allowed_path, stamp_of
 from reconciler.core.change import Action, Change
 from reconciler.core.contents import Contents
-from reconciler.core.deployment import MODELS_TARGET, Deployment, ModelVersion
-from reconciler.core.driver import Capabilities, Done, InProgress
+from reconciler.core.driver import Done, InProgress
 from reconciler.core.errors import (
     ConflictError,
     ForeignError,
@@ -36,15 +29,13 @@ from reconciler.core.errors import (
     TerminalError,
 )
 from reconciler.core.problems import Problem
-from reconciler.core.resources import Completeness, Desired, Health, Mark, Observation, Observed, ResourceId
+from reconciler.core.resources import Completeness, Health, Mark, Observation, Observed, ResourceId
 from reconciler.core.values import Spec
 
 if TYPE_CHECKING:
     from reconciler.artifacts.models.http import Http
 
-_KIND = "model"
 _LOOK_AGAIN = 1.0
-_REMEMBERED = 4096
 
 
 @dataclass(slots=True)
@@ -64,8 +55,8 @@ class _Job:
         return not self.ended.is_set()
 
 
-class ModelsDriver:
-    """Implements `core.driver.Driver` and `Catalogue`.
+class ModelsDriver(ModelRenderer):
+    """Implements `core.driver.Driver`.
 
     Args:
         registry: Where versions are kept.
@@ -85,9 +76,9 @@ class ModelsDriver:
         installation: str = "",
         sleep: Callable[[float], None] | None = None,
     ) -> None:
+        super().__init__(settings, registry.catalogue)
         self.registry = registry
         self._installation = installation
-        self._settings = settings
         self._contents = contents
         self._references = references
         self._sleep = sleep
@@ -95,55 +86,8 @@ class ModelsDriver:
         self._jobs: dict[ResourceId, _Job] = {}
         self._guard = Lock()
         self._garbage = False
-        # By the identity of the version, which is kept beside it so that the identity stays taken.
-        self._rendered: dict[int, tuple[ModelVersion, Desired]] = {}
         # What a record that did not change reads as; records are parsed once, so the same object is the same record.
         self._seen: dict[ResourceId, tuple[Record, Observed]] = {}
-
-    @property
-    def target(self) -> str:
-        """The built-in target's name."""
-        return MODELS_TARGET
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """Versions are retained after their last use; a change of bytes is refused, so nothing is ever replaced."""
-        return Capabilities(
-            kinds=frozenset({_KIND}),
-            retained=frozenset({_KIND}),
-            retain_seconds=self._settings.retain_seconds,
-            parallel=self._settings.parallel,
-            deadline_seconds=self._settings.deadline,
-        )
-
-    def render(self, deployment: Deployment) -> Sequence[Desired]:
-        """The model versions that a deployment uses.
-
-        Raises:
-            InvalidError: A name or version that cannot be registered.
-        """
-        return self.render_models(deployment.models)
-
-    def render_models(self, models: Sequence[ModelVersion]) -> Sequence[Desired]:
-        """One resource a model version.
-
-        Raises:
-            InvalidError: A name or version that cannot be registered.
-        """
-        if len(self._rendered) > 2 * len(models) + _REMEMBERED:
-            self._rendered.clear()
-        return [self._render(model) for model in models]
-
-    def _render(self, model: ModelVersion) -> Desired:
-        """The same object for the same object: thousands of services may share a version."""
-        known = self._rendered.get(id(model))
-        if known is None or known[0] is not model:
-            known = self._rendered[id(model)] = (model, render(model))
-        return known[1]
-
-    def catalogue(self) -> Mapping[str, Mapping[str, str]]:
-        """Registered versions: name -> version -> digest."""
-        return self.registry.catalogue()
 
     def observe(self, known: Sequence[ResourceId]) -> Observation:
         """Every version of this installation, and whatever else stands where known ones would, without reading content.
@@ -182,7 +126,7 @@ class ModelsDriver:
             ConflictError: It changed since it was observed.
             TargetError: The bytes cannot be had, or the disk is full.
         """
-        if change.id.kind != _KIND or split_name(change.id.name) is None:
+        if change.id.kind != KIND or split_name(change.id.name) is None:
             raise TerminalError(f"{change.id} is not the id of a model version")
         try:
             if change.action is Action.DELETE:

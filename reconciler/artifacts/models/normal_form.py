@@ -5,55 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from reconciler.artifacts.models.record import Record, split_name
+from reconciler.artifacts.models.record import Record
 from reconciler.artifacts.models.transfer import Source
-from reconciler.core.deployment import ModelVersion
-from reconciler.core.errors import InvalidError, TerminalError
+from reconciler.core.errors import TerminalError
 from reconciler.core.problems import Problem, Severity
-from reconciler.core.resources import Desired, ResourceId
-from reconciler.core.values import Value
-
-
-def render(model: ModelVersion) -> Desired:
-    """A model version as Git wants it.
-
-    `digest` and `size` are there where they are known; `digest` never changes, `properties` only grow.
-
-    Raises:
-        InvalidError: The name or version cannot be registered.
-    """
-    if split_name(model.id.name) is None:
-        raise InvalidError(
-            f"{model.name}:{model.version} cannot be registered",
-            problems=[
-                Problem(
-                    "model-name",
-                    f"{model.name!r} version {model.version!r} cannot be registered",
-                    model.position,
-                    "names: letters, digits, then also '.', '_', '-', at most 255; versions: positive numbers",
-                )
-            ],
-        )
-    source: dict[str, Value] = {"uri": model.uri}
-    if not model.uri:
-        source = {"path": model.path, "object": model.object_id, "lfs": model.lfs}
-    spec: dict[str, Value] = {
-        "name": model.name,
-        "version": model.version,
-        "framework": model.framework,
-        "frameworkVersion": model.framework_version,
-        "description": model.description,
-        "tags": dict(model.tags),
-        "properties": dict(model.properties),
-        "source": source,
-    }
-    if model.digest is not None:
-        spec["digest"] = model.digest
-    if model.size is not None and not model.uri:
-        spec["size"] = model.size
-    size = f"{human_size(model.size)}  " if model.size is not None else ""
-    summary = f"{size}{(model.digest or 'digest known after registering')[:19]}"
-    return Desired(model.id, spec, summary=summary)
+from reconciler.core.resources import ResourceId
 
 
 def refuse_other_bytes(resource: ResourceId, record: Record, spec: Mapping[str, Any]) -> None:
@@ -93,13 +49,3 @@ def moved(record: Record, difference: str) -> Problem:
         subject=f"Model/{record.id.name}",
         severity=Severity.WARNING,
     )
-
-
-def human_size(count: int | None) -> str:
-    """Bytes in words, decimal units."""
-    size = float(count or 0)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,13 +12,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from reconciler.artifacts.models.content import Part, sync_folder
+from reconciler.artifacts.models.render import split_name
 from reconciler.core.deployment import MODELS_TARGET
 from reconciler.core.resources import Mark, ResourceId
 from reconciler.core.values import from_json, to_json
 
 FORMAT = 1
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
-_VERSION = re.compile(r"[1-9][0-9]{0,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +73,6 @@ class Damaged:
     id: ResourceId
     reason: str
     version: str = ""
-
-
-def split_name(name: str) -> tuple[str, str] | None:
-    """Name and version of `name:version`, or None if it is anything else."""
-    model, colon, version = name.rpartition(":")
-    if colon and _NAME.fullmatch(model) and _VERSION.fullmatch(version):
-        return model, version
-    return None
 
 
 class RecordStore:

@@ -99,7 +99,7 @@ def _offline(session: Session, base_ref: str | None) -> Plan:
     base = offline.states.of(base_tree) if base_tree is not None else None
     head = offline.states.of(tree)
     targets = {**(base.targets if base else {}), **head.targets}
-    found = compare(base, head, offline.drivers(targets), wiring.rails(session.settings))
+    found = compare(base, head, offline.renderers(targets), wiring.rails(session.settings))
     cache.save()
     return found
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.artifacts.environments.build import Machine
 from reconciler.artifacts.environments.driver import EnvironmentsDriver
 from reconciler.artifacts.environments.interpreters import Interpreter
+from reconciler.artifacts.environments.machine import Machine
 from reconciler.artifacts.environments.settings import EnvironmentSettings
 from reconciler.core.change import Action, Change
 from reconciler.core.deployment import Environment, File

@@ -14,8 +14,8 @@ from typing import ClassVar
 
 import pytest
 
-from reconciler.artifacts.environments.build import Machine
 from reconciler.artifacts.environments.driver import EnvironmentsDriver
+from reconciler.artifacts.environments.machine import Machine
 from reconciler.artifacts.environments.places import place_of
 from reconciler.artifacts.environments.settings import EnvironmentSettings
 from reconciler.core.deployment import ENVIRONMENTS_TARGET

@@ -17,11 +17,11 @@ from threading import Event, Thread
 import psutil
 import pytest
 
-from reconciler.artifacts.environments import environment_path, environment_python
-from reconciler.artifacts.environments.build import Machine, building
+from reconciler.artifacts.environments.build import building
 from reconciler.artifacts.environments.driver import EnvironmentsDriver
 from reconciler.artifacts.environments.interpreters import Interpreter
-from reconciler.artifacts.environments.places import place_of
+from reconciler.artifacts.environments.machine import Machine
+from reconciler.artifacts.environments.places import environment_path, environment_python, place_of
 from reconciler.artifacts.environments.references import processes_using
 from reconciler.core.change import Action, Change
 from reconciler.core.deployment import Environment, File

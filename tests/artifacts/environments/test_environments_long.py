@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.artifacts.environments import EnvironmentsDriver, EnvironmentSettings
-from reconciler.artifacts.environments.build import Machine, find_machine
+from reconciler.artifacts.environments.driver import EnvironmentsDriver
+from reconciler.artifacts.environments.machine import Machine, find_machine
+from reconciler.artifacts.environments.settings import EnvironmentSettings
 from reconciler.core.deployment import Environment, File
 from reconciler.core.errors import TerminalError
 from reconciler.core.resources import Health

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement as Pep508
 
-from reconciler.artifacts.environments import runtime_path
 from reconciler.artifacts.environments.declared import RUNTIME_REQUIREMENTS, SPEED_REQUIREMENTS
 from reconciler.artifacts.environments.lock import Lock, LockStore, Wanted, only_pinned_hashes
+from reconciler.artifacts.environments.runtime import runtime_path
 from reconciler.core.errors import ReconcilerError, TerminalError, UnavailableError
 
 LOCK = """six==1.17.0 \\

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.artifacts.models import ModelRegistry, ModelsDriver, ModelSettings
 from reconciler.artifacts.models.content import Part, digest_of
+from reconciler.artifacts.models.driver import ModelsDriver
+from reconciler.artifacts.models.registry import ModelRegistry
+from reconciler.artifacts.models.settings import ModelSettings
 from reconciler.core.change import Action, Change
 from reconciler.core.contents import Contents
 from reconciler.core.deployment import ModelVersion

@@ -401,7 +401,9 @@ def test_a_record_holds_no_more_than_it_should(bench: Bench) -> None:
 
 def test_without_a_repo_its_models_wait(bench: Bench, tmp_path: Path) -> None:
     """A driver that has no repo at hand says so instead of failing for good."""
-    from reconciler.artifacts.models import ModelRegistry, ModelsDriver, ModelSettings
+    from reconciler.artifacts.models.driver import ModelsDriver
+    from reconciler.artifacts.models.registry import ModelRegistry
+    from reconciler.artifacts.models.settings import ModelSettings
 
     driver = ModelsDriver(ModelRegistry(tmp_path / "m2"), ModelSettings(), lambda: None, set)
     (desired,) = driver.render_models([ModelVersion("ridge", "1", sha256(b"a"), 1, "a.pkl", "0" * 40)])

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.artifacts.models import ModelRegistry
+from reconciler.artifacts.models.registry import ModelRegistry
 from reconciler.core.change import Action
 from reconciler.core.deployment import ModelVersion
 from reconciler.core.driver import Done, InProgress
@@ -252,7 +252,9 @@ SCRIPT = textwrap.dedent(
     """
     import resource, sys
     from pathlib import Path
-    from reconciler.artifacts.models import ModelRegistry, ModelsDriver, ModelSettings
+    from reconciler.artifacts.models.driver import ModelsDriver
+    from reconciler.artifacts.models.registry import ModelRegistry
+    from reconciler.artifacts.models.settings import ModelSettings
     from reconciler.core.change import Action, Change
     from reconciler.core.deployment import ModelVersion
     from reconciler.core.resources import Mark

@@ -15,8 +15,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from reconciler.core.change import Action, Change, Step
-from reconciler.core.deployment import Deployment
-from reconciler.core.driver import Address, Capabilities, Done, InProgress
+from reconciler.core.driver import Address, Done, InProgress
 from reconciler.core.errors import (
     BusyError,
     ConflictError,
@@ -30,7 +29,7 @@ from reconciler.targets.local.process import refusals, staging
 from reconciler.targets.local.process.commands import Supervisor, create_folder
 from reconciler.targets.local.process.layout import remove_leftovers, remove_tree, sockets_folder, take_away
 from reconciler.targets.local.process.look import View, look, observed, url
-from reconciler.targets.local.process.render import IN_PLACE, KIND, render, version_of
+from reconciler.targets.local.process.render import KIND, ProcessRenderer, version_of
 from reconciler.targets.local.process.spawn import sweep
 from reconciler.targets.local.process.staging import Parts
 from reconciler.targets.local.process.tailing import tail
@@ -39,14 +38,6 @@ from reconciler.targets.local.process.watching import Watch
 _PATIENCE = 0.8  # seconds an apply call waits for what is usually done at once
 _SOON = 0.05
 _DRAIN_DEFAULT = 30.0
-_CAPABILITIES = Capabilities(
-    kinds=frozenset({KIND}),
-    stages=frozenset({KIND}),
-    endpoints=frozenset({KIND}),
-    in_place=IN_PLACE,
-    parallel=4,
-    deadline_seconds=900.0,
-)
 
 
 class Job(threading.Thread):
@@ -76,7 +67,7 @@ class Job(threading.Thread):
         return None
 
 
-class ProcessDriver:
+class ProcessDriver(ProcessRenderer):
     """Serves each deployment as a supervised group of processes on this machine.
 
     Args:
@@ -93,7 +84,7 @@ class ProcessDriver:
         state_dir: Path,
         parts: Parts,
     ) -> None:
-        self._target = target
+        super().__init__(target)
         self._installation = installation
         self._root = state_dir.absolute()
         self._parts = parts
@@ -101,24 +92,6 @@ class ProcessDriver:
         self._seen: dict[str, tuple[View, Staged | None, Observed]] = {}
         self._watches: list[Watch] = []
         self._lock = threading.Lock()
-
-    @property
-    def target(self) -> str:
-        """The target's name."""
-        return self._target
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """Everything can be changed while serving; keys without even a new process."""
-        return _CAPABILITIES
-
-    def render(self, deployment: Deployment) -> Sequence[Desired]:
-        """One process group a service. Pure.
-
-        Raises:
-            InvalidError: It serves a ready-made image.
-        """
-        return [render(deployment)]
 
     # -- observe ----------------------------------------------------------------------------------------------------
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from reconciler.core.deployment import Deployment, ModelVersion
+from reconciler.core.driver import Capabilities
 from reconciler.core.errors import InvalidError
 from reconciler.core.problems import Position, Problem, Severity
 from reconciler.core.resources import Desired, ResourceId
@@ -16,6 +18,40 @@ DEFAULT_HOST = "127.0.0.1"
 
 # Changed on the serving version; everything else is a new one, staged beside it.
 IN_PLACE = ("/auth/keys", "/mark")
+
+CAPABILITIES = Capabilities(
+    kinds=frozenset({KIND}),
+    stages=frozenset({KIND}),
+    endpoints=frozenset({KIND}),
+    in_place=IN_PLACE,
+    parallel=4,
+    deadline_seconds=900.0,
+)
+
+
+class ProcessRenderer:
+    """Implements `core.driver.Renderer` for one target of the process engine."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+
+    @property
+    def target(self) -> str:
+        """The target's name."""
+        return self._target
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Everything can be changed while serving; keys without even a new process."""
+        return CAPABILITIES
+
+    def render(self, deployment: Deployment) -> Sequence[Desired]:
+        """One process group a service. Pure.
+
+        Raises:
+            InvalidError: It serves a ready-made image.
+        """
+        return [render(deployment)]
 
 
 def render(deployment: Deployment) -> Desired:
