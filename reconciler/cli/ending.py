@@ -25,9 +25,11 @@ def text(summary: Summary, style: Style = PLAIN, *, deleting: bool = False) -> I
     for service, reason in sorted(summary.unhealthy.items()):
         yield from _entry("unhealthy:", "red", f"{service}: {reason}", "", style)
     for refusal in summary.refusals:
-        yield from _stop("refused:", "red", refusal, refusal.hint.replace("DIGEST", summary.digest), style)
+        yield from _stop("refused:", "red", refusal, refusal.hint, style)
     for blocked in summary.blocked:
         yield from _stop("not done:", "yellow", blocked, blocked.hint, style)
+    for target, why in sorted(summary.unseen.items()):
+        yield from _entry("not seen:", "yellow", f"target {target} was not wholly seen: {why}", "", style)
     for stop in summary.kept if deleting else ():
         yield from _stop("kept:", "yellow", stop, stop.hint, style)
     yield style.paint(sentence(summary, deleting=deleting), "bold")

@@ -53,9 +53,17 @@ def compare(base: DesiredState | None, head: DesiredState, renderers: Mapping[st
         installation=INSTALLATION,
         loaded_whole=head.whole,
         incomplete=head.incomplete,
-        removed=base.services - head.services if base and head.whole else frozenset(),
+        removed=_removed(base, head),
+        deployments=head.deployments,
         rails=rails,
         problems=head.problems,
         warnings=head.warnings,
     )
     return plan(situation)
+
+
+def _removed(base: DesiredState | None, head: DesiredState) -> frozenset[str]:
+    """Services whose documents were taken out; a repo of several that is empty now removed none in particular."""
+    if base is None or not head.whole or (not head.services and len(base.services) > 1):
+        return frozenset()
+    return base.services - head.services

@@ -157,15 +157,32 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """One way on from a refusal: a command to paste, or an edit to make.
+
+    Args:
+        text: What it does, or when it is the right one ("if it is to be taken over").
+        command: For a shell; `DIGEST` in it stands for the plan's, and is filled in as soon as there is a plan.
+        edit: The change in Git, with its place (`services/diabetes.yaml:1, below spec: policy: {adopt: true}`).
+    """
+
+    text: str
+    command: str = ""
+    edit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """A rail that stops (part of) the plan.
 
     Args:
-        code: `too-many-deletes`, `empties-target`, `protected`, `foreign`, `not-pruned` …
+        code: `too-many-deletes`, `empties-target`, `protected`, `foreign` …
         message: With the numbers.
-        hint: The command or the edit that approves it.
+        hint: What to look at before taking one of the ways.
         targets: The targets whose changes do not run; empty stops only the resource named in `id`.
         approvable: An approval of the plan's digest lifts it.
+        ways: Every way on, the usual one first.
+        percent: The share of the target's resources that would go, where that is the reason.
     """
 
     code: str
@@ -174,6 +191,16 @@ class Refusal:
     targets: tuple[str, ...] = ()
     id: ResourceId | None = None
     approvable: bool = True
+    ways: tuple[Way, ...] = ()
+    percent: float = 0.0
+
+    @property
+    def advice(self) -> str:
+        """The hint and the ways on, each with its command or edit on a line of its own."""
+        lines = [self.hint] if self.hint else []
+        for way in self.ways:
+            lines += [f"{way.text}:", f"  {way.command or way.edit}"]
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +218,12 @@ class Blocked:
 
 @dataclass(frozen=True)
 class Plan:
-    """The frozen, ordered list of changes; equal inputs give equal plans and equal digests, byte for byte."""
+    """The frozen, ordered list of changes; equal inputs give equal plans and equal digests, byte for byte.
+
+    Args:
+        targets: How far each target was seen.
+        unseen: Why, for those that were not seen whole.
+    """
 
     revision: Revision
     changes: tuple[Change, ...] = ()
@@ -203,6 +235,7 @@ class Plan:
     problems: tuple[Problem, ...] = ()
     targets: dict[str, Completeness] = field(default_factory=dict[str, Completeness])
     suspended: tuple[str, ...] = ()
+    unseen: dict[str, str] = field(default_factory=dict[str, str])
 
     @cached_property
     def digest(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from reconciler.core.change import Action, Blocked, Change, Refusal
+from reconciler.core.change import Action, Blocked, Change, Refusal, Way
 from reconciler.core.resources import Completeness, Desired, Health, Observation, Observed, ResourceId
 from reconciler.core.situation import Situation
 from reconciler.core.values import Unknown, unknowns
@@ -68,20 +68,50 @@ def _foreign(situation: Situation, desired: Desired, change: Change) -> Refusal 
         return Refusal(
             "foreign",
             f"{desired.id} exists and is not ours: {_owner(observed)}",
-            "rename the service, remove what stands there, or take it over with `policy: {adopt: true}`",
+            "find out whose it is and who uses it",
             id=desired.id,
             approvable=False,
+            ways=(
+                Way("to take it over", edit=f"{document_of(situation, desired)}: policy: {{adopt: true}}"),
+                _left_alone(situation, desired),
+            ),
         )
     if change.action is Action.REPLACE:
+        fixed = [f for f in change.fields if not f.pointer.startswith("/mark/")]
         return Refusal(
             "foreign",
             f"{desired.id} is not ours and cannot be taken over, since fields differ that cannot be changed in place: "
-            + ", ".join(field.pointer for field in change.fields),
-            "make the manifest equal to what stands there in these fields, or remove it",
+            + ", ".join(field.pointer for field in fixed),
+            "what stands there would have to be deleted first, and that is not ours to do",
             id=desired.id,
             approvable=False,
+            ways=(
+                Way(
+                    "to take it over as it is, make these equal to what stands there",
+                    edit=f"{document_of(situation, desired)}: {', '.join(field.pointer for field in fixed)}",
+                ),
+                _left_alone(situation, desired),
+            ),
         )
     return None
+
+
+def _left_alone(situation: Situation, desired: Desired) -> Way:
+    if not desired.service:
+        return Way("to leave it alone", edit=f"give {desired.id.name} another name or version where it is declared")
+    return Way("to leave it alone", edit=f"{document_of(situation, desired, part='metadata')}: another name")
+
+
+def document_of(situation: Situation, desired: Desired, part: str = "spec") -> str:
+    """Where people edit what a resource follows from: `services/diabetes.yaml:1, below spec`."""
+    service = desired.service
+    if not service:
+        # An artifact has no policy of its own: it follows that of a service that needs it.
+        service = next((d.service for d in situation.desired if d.service and desired.id in d.depends_on), "")
+    deployment = situation.deployments.get(service)
+    if deployment is not None and deployment.position is not None:
+        return f"{deployment.position}, below {part}"
+    return f"the document of {f'service {service}' if service else desired.id.name}, below {part}"
 
 
 def _owner(observed: Observed) -> str:

@@ -16,9 +16,9 @@ from reconciler.core.order import in_order
 from reconciler.core.outputs import needs
 from reconciler.core.problems import Problem
 from reconciler.core.prune import unwanted
-from reconciler.core.resources import Completeness, Desired, Observed, ResourceId
+from reconciler.core.resources import Completeness, Desired, Health, Observed, ResourceId
 from reconciler.core.rollout import by_content
-from reconciler.core.safety import refusals_of
+from reconciler.core.safety import refusals_of, with_digest
 from reconciler.core.situation import Memo, Situation
 from reconciler.core.values import digest, unknowns
 from reconciler.core.wanted import wanted
@@ -66,11 +66,12 @@ def plan(situation: Situation, memo: Memo | None = None) -> Plan:
         changes[id_] = change
     if memo is not None and len(memo.outcomes) > len(by_id):
         memo.outcomes = {id_: outcome for id_, outcome in memo.outcomes.items() if id_ in by_id}
-    removals, kept, removal_refusals = unwanted(situation, by_id)
+    removals, kept, removal_refusals = unwanted(situation, by_id, _not_there_yet(changes, stopped))
     refusals += removal_refusals
     everything = (*_with_renames(changes.values(), removals), *removals)
     refusals += refusals_of(situation, everything)
-    return Plan(
+    targets = _completeness(situation)
+    made = Plan(
         revision=situation.revision,
         changes=everything,
         drift=tuple(drift),
@@ -79,9 +80,11 @@ def plan(situation: Situation, memo: Memo | None = None) -> Plan:
         blocked=tuple(blocked),
         warnings=_warnings(situation, changes),
         problems=situation.problems,
-        targets=_completeness(situation),
+        targets=targets,
         suspended=tuple(sorted(situation.suspended)),
+        unseen=_unseen(situation, targets),
     )
+    return with_digest(made)
 
 
 def _needed(desired: Desired, memo: Memo | None) -> tuple[ResourceId, ...]:
@@ -107,6 +110,16 @@ def _compared(
         if change.action is Action.NOOP and observed is not None and not unknowns(desired.spec):
             memo.outcomes[desired.id] = (desired, observed, baseline, change, drifted)
     return change, drifted
+
+
+def _not_there_yet(changes: Mapping[ResourceId, Change], stopped: Iterable[ResourceId]) -> dict[str, str]:
+    """Services of which something is missing that this plan cannot make, with the reason."""
+    waiting: dict[str, str] = {}
+    for id_ in sorted(stopped):
+        change = changes[id_]
+        if change.service and (change.observed is None or change.observed.health is Health.MISSING):
+            waiting.setdefault(change.service, f"{id_} cannot be made now: {change.reason}")
+    return waiting
 
 
 def _with_renames(changes: Iterable[Change], removals: Sequence[Change]) -> list[Change]:
@@ -137,6 +150,16 @@ def _completeness(situation: Situation) -> dict[str, Completeness]:
     return {
         name: situation.observations[name].completeness if name in situation.observations else Completeness.UNAVAILABLE
         for name in names
+    }
+
+
+def _unseen(situation: Situation, targets: Mapping[str, Completeness]) -> dict[str, str]:
+    """Why targets were not seen whole, by name."""
+    seen = situation.observations
+    return {
+        name: seen[name].missing if name in seen and seen[name].missing else "it was not looked at"
+        for name, state in targets.items()
+        if state is not Completeness.COMPLETE
     }
 
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reconciler.core.change import Action, Change, Disruption, Kept, Refusal
+from reconciler.core.change import Action, Change, Disruption, Kept, Refusal, Way
 from reconciler.core.resources import Baseline, Desired, Health, ResourceId
 from reconciler.core.situation import Situation
 
 
 def unwanted(
-    situation: Situation, wanted: Mapping[ResourceId, Desired]
+    situation: Situation, wanted: Mapping[ResourceId, Desired], waiting: Mapping[str, str]
 ) -> tuple[list[Change], list[Kept], list[Refusal]]:
     """Changes, kept resources and refusals for everything of ours that Git does not name.
 
     A resource is deleted only if the observation is complete, the mark says that it is ours, and a record of ours
     says so too; a mark without record is recorded first, a record without resource is forgotten.
+
+    Args:
+        waiting: Services that do not serve yet where Git wants them, with the reason: they serve on where they did.
     """
     changes: list[Change] = []
     kept: list[Kept] = []
@@ -26,7 +29,7 @@ def unwanted(
             i for i, o in observation.resources.items() if i not in wanted and o.owned_by(situation.installation)
         }
     for id_ in sorted(candidates):
-        outcome = _verdict(situation, id_, situation.baselines.get(id_))
+        outcome = _verdict(situation, id_, situation.baselines.get(id_), waiting)
         if isinstance(outcome, Change):
             changes.append(outcome)
         elif isinstance(outcome, Kept):
@@ -37,7 +40,9 @@ def unwanted(
     return order, kept, refusals
 
 
-def _verdict(situation: Situation, id_: ResourceId, baseline: Baseline | None) -> Change | Kept | Refusal:
+def _verdict(
+    situation: Situation, id_: ResourceId, baseline: Baseline | None, waiting: Mapping[str, str]
+) -> Change | Kept | Refusal:
     observation = situation.observations.get(id_.target)
     if observation is None:
         return Kept(id_, f"target {id_.target} was not looked at", "target-not-seen")
@@ -55,9 +60,7 @@ def _verdict(situation: Situation, id_: ResourceId, baseline: Baseline | None) -
     if service in situation.suspended:
         return Kept(id_, f"service {service} is suspended", "suspended")
     if (baseline and baseline.protect) or (observed.mark and observed.mark.protect):
-        hint = "merge `policy: {protect: false}` for it first, and delete it in the next change"
-        message = f"{id_} is protected and Git no longer names it"
-        return Refusal("protected", message, hint, id=id_, approvable=False)
+        return _protected(id_, service, baseline.revision if baseline else mark.revision if mark else "")
     if baseline is None:
         reason = "ours by its mark but not in our records; recorded now, deleted next time"
         return Change(id_, Action.ADOPT, reason, service, observed=observed, steps=(), drift_only=True)
@@ -71,6 +74,10 @@ def _verdict(situation: Situation, id_: ResourceId, baseline: Baseline | None) -
             return Kept(id_, f"not used any more; collected in {days:.0f} days", "retained")
     if observed.busy:
         return Kept(id_, "an earlier operation on it is still in progress", "busy")
+    if service in waiting:
+        return Kept(id_, f"it goes once {service} serves at its new place; {waiting[service]}", "moves-first")
+    if situation.agreed is not None and id_ not in situation.agreed:
+        return Kept(id_, "seen once only; it is deleted when a second look finds it too", "seen-once")
     return Change(
         id_,
         Action.DELETE,
@@ -78,4 +85,18 @@ def _verdict(situation: Situation, id_: ResourceId, baseline: Baseline | None) -
         service,
         observed=observed,
         disruption=Disruption.NONE if id_.kind in capabilities.retained else Disruption.OUTAGE,
+    )
+
+
+def _protected(id_: ResourceId, service: str, revision: str) -> Refusal:
+    """Lifting protection takes one merge, deleting takes the next."""
+    since = f" as of {revision[:7]}" if revision else ""
+    edit = f"one merge: the document of service {service}{since}, with policy: {{protect: false}}; the next: without it"
+    return Refusal(
+        "protected",
+        f"{id_} is protected and Git no longer names it",
+        "what is protected is never deleted by taking its document away",
+        id=id_,
+        approvable=False,
+        ways=(Way("to delete it in two merges", edit=edit),),
     )

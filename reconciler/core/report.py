@@ -70,12 +70,18 @@ class ServiceReport:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All services of an installation at one revision."""
+    """All services of an installation at one revision.
+
+    Args:
+        targets: How far each was seen.
+        unseen: Why, for those that were not seen whole.
+    """
 
     installation: str
     revision: str
     services: tuple[ServiceReport, ...]
     targets: Mapping[str, str]
+    unseen: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def health(self) -> Health:
@@ -145,7 +151,7 @@ def report_of(
         services += [_kept(name, own, plan, observations, revisions) for name, own in unnamed.items()]
         services.sort(key=lambda s: s.name)
     targets = {name: completeness.value for name, completeness in sorted(plan.targets.items())}
-    return Report(installation, str(plan.revision), tuple(services), targets)
+    return Report(installation, str(plan.revision), tuple(services), targets, plan.unseen)
 
 
 def _unnamed(

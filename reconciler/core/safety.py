@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
-from reconciler.core.change import Action, Change, Disruption, Plan, Refusal
+from reconciler.core.change import Action, Change, Plan, Refusal, Step, Way
 from reconciler.core.resources import ResourceId
 from reconciler.core.situation import Situation
+
+APPROVE = Way("to let exactly this plan through, here and in the daemon", command="reconciler approve DIGEST")
 
 
 def refusals_of(situation: Situation, changes: Sequence[Change]) -> list[Refusal]:
@@ -47,12 +50,7 @@ def _retained(situation: Situation, change: Change) -> bool:
 
 
 def _too_much(situation: Situation, target: str, changes: Iterable[Change]) -> list[Refusal]:
-    lost = [
-        c
-        for c in changes
-        if (c.action is Action.DELETE or (c.action is Action.REPLACE and c.disruption is Disruption.REPLACE))
-        and not _retained(situation, c)
-    ]
+    lost = [c for c in changes if _takes_away(c) and not _retained(situation, c)]
     if not lost:
         return []
     total = _there(situation, target)
@@ -62,11 +60,19 @@ def _too_much(situation: Situation, target: str, changes: Iterable[Change]) -> l
     deletes = sum(c.action is Action.DELETE for c in lost)
     percent = len(lost) * 100 / total
     message = (
-        f"target {target}: {deletes} deletes and {len(lost) - deletes} replaces without a tested successor are "
-        f"{percent:.1f} % of its {total} resources; the limit is {rails.max_delete_percent:.0f} %"
+        f"target {target}: {deletes} deletes and {len(lost) - deletes} replaces without a staged and tested successor "
+        f"are {percent:.1f} % of its {total} resources; the limit is {rails.max_delete_percent:g} %"
     )
-    hint = "check the list; `reconciler approve DIGEST` or `apply --max-delete {:.0f}` lets exactly this through"
-    return [Refusal("too-many-deletes", message, hint.format(math.ceil(percent)), (target,))]
+    flag = Way("or, for one call, to raise the limit", command=f"reconciler apply --max-delete {math.ceil(percent)}")
+    hint = "check the list of what would go"
+    return [Refusal("too-many-deletes", message, hint, (target,), ways=(APPROVE, flag), percent=percent)]
+
+
+def _takes_away(change: Change) -> bool:
+    """Whether carrying it out takes something away before another one has taken its place and passed its tests."""
+    if change.action is Action.REPLACE:
+        return not (Step.PROMOTE in change.steps and Step.TEST in change.steps)
+    return change.action is Action.DELETE
 
 
 def _emptied(situation: Situation, target: str, changes: Sequence[Change]) -> list[Refusal]:
@@ -81,8 +87,9 @@ def _emptied(situation: Situation, target: str, changes: Sequence[Change]) -> li
         f"target {target}: all of its {len(gone)} services would be deleted, though no commit took their documents out "
         "one by one"
     )
-    hint = "check that path and ref are right; `reconciler approve DIGEST` or `apply --allow-empty` lets it through"
-    return [Refusal("empties-target", message, hint, (target,))]
+    flag = Way("or, for one call", command="reconciler apply --allow-empty")
+    hint = "check that path and ref are right"
+    return [Refusal("empties-target", message, hint, (target,), ways=(APPROVE, flag))]
 
 
 def _other_repo(situation: Situation, target: str, changes: Iterable[Change]) -> list[Refusal]:
@@ -95,20 +102,40 @@ def _other_repo(situation: Situation, target: str, changes: Iterable[Change]) ->
         f"target {target}: {len(deletes)} of what was applied from {before} would be deleted, since this repo does not "
         "name it"
     )
-    hint = (
-        "give each repo a state directory of its own (RECONCILER_STATE_DIR); if this one takes the other's place, "
-        "`reconciler approve DIGEST` lets it through"
+    hint = "give each repo a state directory of its own (RECONCILER_STATE_DIR), unless this one takes the other's place"
+    return [Refusal("other-repo", message, hint, (target,), ways=(APPROVE,))]
+
+
+def with_digest(plan: Plan) -> Plan:
+    """The plan with its own digest in the commands that its refusals name."""
+    if not plan.refusals:
+        return plan
+    refusals = tuple(
+        replace(r, ways=tuple(replace(w, command=w.command.replace("DIGEST", plan.digest)) for w in r.ways))
+        for r in plan.refusals
     )
-    return [Refusal("other-repo", message, hint, (target,))]
+    return replace(plan, refusals=refusals)
 
 
-def standing(plan: Plan, approved: frozenset[str], allowed: frozenset[str] = frozenset()) -> list[Refusal]:
+def standing(
+    plan: Plan,
+    approved: frozenset[str],
+    allowed: frozenset[str] = frozenset(),
+    max_delete_percent: float | None = None,
+) -> list[Refusal]:
     """The refusals that still stand.
 
     Args:
         approved: Digests of approved plans.
-        allowed: Codes that flags of this very call lift (`too-many-deletes`).
+        allowed: Codes that flags of this very call lift (`empties-target`).
+        max_delete_percent: Up to where a flag of this very call lifts `too-many-deletes`.
     """
     if plan.digest in approved:
         return [r for r in plan.refusals if not r.approvable]
-    return [r for r in plan.refusals if not (r.approvable and r.code in allowed)]
+
+    def lifted(refusal: Refusal) -> bool:
+        if refusal.code == "too-many-deletes" and max_delete_percent is not None:
+            return refusal.percent <= max_delete_percent
+        return refusal.code in allowed
+
+    return [r for r in plan.refusals if not (r.approvable and lifted(r))]

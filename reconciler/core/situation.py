@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from reconciler.core.change import Change, Drift
 from reconciler.core.contents import Revision
+from reconciler.core.deployment import Deployment
 from reconciler.core.driver import Capabilities
 from reconciler.core.problems import Problem
 from reconciler.core.resources import Baseline, Desired, Observation, Observed, ResourceId
@@ -53,6 +54,8 @@ class Situation:
         removed: Services whose documents this revision, loaded whole, took out.
         suspended: Services that `reconciler suspend` stopped.
         elsewhere: Targets last applied to from another repo or path than this one -> which.
+        deployments: By service, for what a resource does not tell: where the service's document stands.
+        agreed: What the first of two looks wanted deleted, so that the second deletes nothing else; None for a first.
     """
 
     revision: Revision
@@ -67,6 +70,8 @@ class Situation:
     removed: frozenset[str] = frozenset()
     suspended: frozenset[str] = frozenset()
     elsewhere: Mapping[str, str] = field(default_factory=dict[str, str])
+    deployments: Mapping[str, Deployment] = field(default_factory=dict[str, Deployment])
+    agreed: frozenset[ResourceId] | None = None
     holds: Mapping[ResourceId, Hold] = field(default_factory=dict[ResourceId, Hold])
     rails: Rails = field(default_factory=Rails)
     problems: tuple[Problem, ...] = ()

@@ -22,6 +22,9 @@ from reconciler.manifests.collecting import uncollected
 from reconciler.manifests.load import DocumentCache, Repo, load
 from reconciler.manifests.resolve import Resolution, resolve
 
+# What several services share has no policy of its own but this: it may be taken over if one of them asks for that.
+_ADOPTING = Policy(adopt=True)
+
 Fill: TypeAlias = Callable[[Deployment], tuple[Deployment, list[Problem]]]
 
 
@@ -154,7 +157,8 @@ class DesiredStates:
             needed.update(desired.depends_on)
         for registry in self.registries:
             # A registry renders all that a deployment could need; only what its target asks for is made.
-            resources += [d for d in registry.render(deployment) if d.id in needed]
+            artifacts = [d for d in registry.render(deployment) if d.id in needed]
+            resources += [replace(d, policy=_ADOPTING) for d in artifacts] if deployment.policy.adopt else artifacts
         endpoints = driver.capabilities.endpoints
         for desired in own:
             lacks = desired.id.kind in endpoints and desired.tests is not deployment.tests
@@ -176,9 +180,10 @@ class DesiredStates:
                 services = " and ".join(sorted({d.service for d in group}))
                 message = f"{id_} is wanted in two different ways, by {services}"
                 problems.append(Problem("clash", message, hint="rename one of them", subject=str(id_)))
-            if any(d.service != first.service or d.warnings != first.warnings for d in group):
+            policy = _shared_policy([d.policy for d in group])
+            differ = any(d.service != first.service or d.warnings != first.warnings for d in group)
+            if differ or policy is not first.policy:
                 warnings = tuple(dict.fromkeys(w for d in group for w in d.warnings))
-                policy = first.policy if all(d.policy == first.policy for d in group) else Policy()
                 merged[id_] = replace(first, service="", warnings=warnings, policy=policy)
         known = self._merged
         for id_, one in merged.items():
@@ -187,3 +192,11 @@ class DesiredStates:
                 merged[id_] = before
         self._merged = merged
         return tuple(merged.values()), problems
+
+
+def _shared_policy(policies: Sequence[Policy]) -> Policy:
+    """The policy of what several services want: theirs if they agree, else none but that it may be taken over."""
+    first = policies[0]
+    if all(policy is first or policy == first for policy in policies):
+        return first
+    return _ADOPTING if any(policy.adopt for policy in policies) else Policy()

@@ -43,6 +43,7 @@ class ApplyOptions:
     Args:
         partial: Go on although some manifests have errors.
         allowed: Codes of rails that this call lifts.
+        max_delete_percent: Up to which share of a target's resources this call lets be deleted.
         timeout: Seconds for everything, health included; None waits as long as the targets' own deadlines allow.
         wait: Wait until what changed is healthy.
         ignore_holds: Try again what failed before at once.
@@ -52,6 +53,7 @@ class ApplyOptions:
 
     partial: bool = False
     allowed: frozenset[str] = frozenset()
+    max_delete_percent: float | None = None
     timeout: float | None = None
     wait: bool = True
     ignore_holds: bool = False
@@ -65,6 +67,7 @@ class Outcome:
 
     Args:
         refusals: Rails that stopped all or part of it.
+        lifted: Rails that an approval or a flag lifted for it.
         unhealthy: Services that changed and did not become healthy, with the reason.
         cancelled: Why it stopped early; empty if it did not.
         awaited: Targets outside of this run whose changes must come first.
@@ -74,6 +77,7 @@ class Outcome:
     report: Report
     results: tuple[Result, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    lifted: tuple[Refusal, ...] = ()
     unhealthy: Mapping[str, str] = field(default_factory=dict[str, str])
     cancelled: str = ""
     timed_out: bool = False

@@ -74,6 +74,12 @@ class Reconciler:
     _reports: ReportMemo = field(default_factory=ReportMemo, init=False)
     _observer: Observer = field(default_factory=Observer, init=False)
 
+    def held_to(self, max_delete_percent: float | None) -> Reconciler:
+        """This one, or one like it for a call that asks for a lower limit than the operator's."""
+        if max_delete_percent is None or max_delete_percent >= self.rails.max_delete_percent:
+            return self
+        return replace(self, rails=replace(self.rails, max_delete_percent=max_delete_percent))
+
     # Hops 2 to 6
 
     def look(self, scope: frozenset[str] | None = None, tree: Tree | None = None, *, holds: bool = True) -> Look:
@@ -133,6 +139,7 @@ class Reconciler:
             removed=removed,
             suspended=frozenset(self.store.suspensions()),
             elsewhere=self._elsewhere(drivers),
+            deployments=state.deployments,
             holds=held,
             rails=self.rails,
             problems=state.problems,
@@ -175,6 +182,7 @@ class Reconciler:
         started = self.clock.monotonic()
         results: dict[ResourceId, Result] = {}
         refusals: tuple[Refusal, ...] = ()
+        lifted: dict[str, Refusal] = {}
         awaited: frozenset[str] = frozenset()
         timed_out = False
         for _ in range(MAX_ROUNDS):
@@ -183,6 +191,8 @@ class Reconciler:
             refusals, runnable, awaited = self._runnable(look, options)
             if not runnable:
                 break
+            going = {change.id.target for change in runnable}
+            lifted |= {r.message: r for r in look.plan.refusals if going.intersection(r.targets)}
             run = self._apply(look, runnable, options, progress, cancel, self._left(options, started))
             results.update((r.id, r) for r in run.run())
             timed_out = run.timed_out
@@ -206,6 +216,7 @@ class Reconciler:
             self.look(look.scope, look.tree).report if results else look.report,
             tuple(results.values()),
             refusals,
+            tuple(lifted.values()),
             unhealthy,
             "" if timed_out else cancel.reason,
             timed_out,
@@ -247,7 +258,7 @@ class Reconciler:
             if name in everything:
                 known = [d.id for d in look.situation.desired if d.id.target == name]
                 observations[name] = self._observer.one(everything[name], known)
-        situation = replace(look.situation, observations=observations)
+        situation = replace(look.situation, observations=observations, agreed=frozenset(deletes))
         made = plan(situation, self._memo)
         reporting = partial(self._report, made, observations, situation.baselines)
         return replace(look, situation=situation, plan=made, reporting=reporting)
@@ -259,7 +270,8 @@ class Reconciler:
     def _runnable(
         self, look: Look, options: ApplyOptions
     ) -> tuple[tuple[Refusal, ...], Sequence[Change], frozenset[str]]:
-        refusals = standing(look.plan, frozenset(self.store.approvals()), options.allowed)
+        approved = frozenset(self.store.approvals())
+        refusals = standing(look.plan, approved, options.allowed, options.max_delete_percent)
         stopped = {target for refusal in refusals for target in refusal.targets}
         changes = [c for c in look.plan.effective() if c.id.target not in stopped]
         own = options.targets

@@ -59,14 +59,31 @@ def remember_origin(store: Store, origin: str, results: Iterable[ResourceId]) ->
 
 
 def _remember_services(store: Store, look: Look, own: frozenset[str] | None) -> None:
-    """Which services a whole revision names, target by target: what the next one may then be said to take out."""
+    """Which services a whole revision names, target by target: what the next one may then be said to take out.
+
+    One that was taken out stays remembered until it is gone: a removal that failed, or had to wait for its target, is
+    the same explicit removal when it is tried again.
+    """
     named: dict[str, set[str]] = {name: set() for name in look.situation.observations if own is None or name in own}
     for desired in look.state.desired:
         if desired.service and desired.id.target in named:
             named[desired.id.target].add(desired.service)
+    recorded: dict[str, set[str]] = {}
     for target, services in named.items():
-        if services or store.fact(SERVICES + target):
+        before = store.fact(SERVICES + target) or ()
+        if not services.issuperset(before):
+            recorded = recorded or _recorded(store)
+            services |= recorded.get(target, set()).intersection(before)
+        if services or before:
             store.put_fact(SERVICES + target, sorted(services))
+
+
+def _recorded(store: Store) -> dict[str, set[str]]:
+    """By target, the services of which something is recorded there."""
+    found: dict[str, set[str]] = {}
+    for id_, baseline in store.baselines().items():
+        found.setdefault(id_.target, set()).add(baseline.service)
+    return found
 
 
 def notice_drift(store: Store, look: Look, own: frozenset[str] | None, now: float) -> None:
@@ -128,6 +145,10 @@ def record_run(store: Store, look: Look, outcome: Outcome, options: ApplyOptions
         data["unhealthy"] = dict(outcome.unhealthy)
     if outcome.refusals:
         data["refusals"] = [r.message for r in outcome.refusals]
+    if outcome.lifted:
+        approval = store.approvals().get(look.plan.digest, {})
+        who = str(approval.get("by") or options.by)
+        data["lifted"] = [{"code": r.code, "message": r.message, "by": who} for r in outcome.lifted]
     try:
         store.record(Attempt(now, str(look.plan.revision), outcome.word, data))
     except StaleError:

@@ -42,6 +42,7 @@ class Summary:
         outcome: `applied`, `partly`, `failed`, `refused`, `interrupted`.
         digest: Of the plan.
         exit_code: That a command ends with (docs/messages.md).
+        unseen: Targets that were not seen whole, with the reason.
     """
 
     outcome: str
@@ -53,6 +54,7 @@ class Summary:
     blocked: Sequence[Stop] = ()
     kept: Sequence[Stop] = ()
     unhealthy: Mapping[str, str] = field(default_factory=dict[str, str])
+    unseen: Mapping[str, str] = field(default_factory=dict[str, str])
     cancelled: str = ""
     timed_out: bool = False
 
@@ -82,10 +84,11 @@ def summary_of(outcome: Outcome) -> Summary:
             Step(str(r.id), r.action.value, r.state.value, r.service, r.reason, r.code, r.hint, r.seconds)
             for r in outcome.results
         ),
-        refusals=tuple(Stop(str(r.id or ""), r.code, r.message, r.hint) for r in outcome.refusals),
+        refusals=tuple(Stop(str(r.id or ""), r.code, r.message, r.advice) for r in outcome.refusals),
         blocked=tuple(Stop(str(b.id), "blocked", b.reason) for b in plan.blocked),
         kept=tuple(Stop(str(k.id), k.code, k.reason) for k in plan.kept),
         unhealthy=dict(outcome.unhealthy),
+        unseen=dict(plan.unseen),
         cancelled=outcome.cancelled,
         timed_out=outcome.timed_out,
     )

@@ -44,12 +44,16 @@ def as_json(plan: Plan) -> dict[str, Any]:
                 "targets": list(r.targets),
                 "resource": str(r.id) if r.id else None,
                 "approvable": r.approvable,
+                "ways": [
+                    {"text": w.text, **({"command": w.command} if w.command else {"edit": w.edit})} for w in r.ways
+                ],
             }
             for r in plan.refusals
         ],
         "problems": problem_view.as_json(plan.problems),
         "warnings": problem_view.as_json(plan.warnings),
         "targets": {name: state.value for name, state in plan.targets.items()},
+        "unseen": dict(plan.unseen),
         "suspended": list(plan.suspended),
     }
 

@@ -85,6 +85,9 @@ def _sections(plan: Plan) -> Iterator[tuple[str, list[str]]]:
         yield "Drift", [fenced(list(plan_text.drift_lines([item]))) for item in plan.drift]
     if plan.blocked:
         yield "Blocked", [f"- `{_code(str(b.id))}` {escape(b.reason)}" for b in plan.blocked]
+    unseen = list(plan_text.unseen(plan))
+    if unseen:
+        yield "Not seen whole", [fenced(unseen)]
     if plan.kept:
         yield "Kept", [f"- `{_code(str(k.id))}` {escape(k.reason)}" for k in plan.kept]
     if plan.warnings:
@@ -99,8 +102,10 @@ def _warnings(plan: Plan) -> Iterator[str]:
 
 def _refusal(plan: Plan, index: int) -> str:
     refusal = plan.refusals[index]
-    hint = escape(refusal.hint.replace("DIGEST", plan.digest)) if refusal.hint else ""
-    return f"- **{escape(refusal.code)}** {escape(refusal.message)}" + (f"<br>{hint}" if hint else "")
+    lines = [f"- **{escape(refusal.code)}** {escape(refusal.message)}"]
+    lines += [escape(refusal.hint)] if refusal.hint else []
+    lines += [f"{escape(way.text)}: `{_code(way.command or way.edit)}`" for way in refusal.ways]
+    return "<br>".join(lines)
 
 
 def _row_head() -> str:

@@ -120,8 +120,7 @@ def _refused(plan: Plan, style: Style) -> Iterator[str]:
         yield f"{style.paint('Refused', 'bold', 'red')}: not done without your word"
         for refusal in plan.refusals:
             yield f"  {style.paint('✗', 'red')} {printable(refusal.message)} [{printable(refusal.code)}]"
-            if refusal.hint:
-                yield f"      {printable(refusal.hint.replace('DIGEST', plan.digest))}"
+            yield from (f"      {line}" for line in paragraph(refusal.advice) if line)
 
 
 def unseen(plan: Plan, style: Style = PLAIN) -> Iterator[str]:
@@ -129,7 +128,9 @@ def unseen(plan: Plan, style: Style = PLAIN) -> Iterator[str]:
     words = {Completeness.PARTIAL: "only partly seen", Completeness.UNAVAILABLE: "not reachable"}
     for name, state in sorted(plan.targets.items()):
         if state in words:
-            yield f"{style.paint('Target', 'bold', 'yellow')} {printable(name)} was {words[state]}"
+            why = paragraph(plan.unseen.get(name, ""))[0]
+            said = f"{words[state]}: {why}" if why else words[state]
+            yield f"{style.paint('Target', 'bold', 'yellow')} {printable(name)} was {said}"
 
 
 def _targets(plan: Plan, style: Style) -> Iterator[str]:
@@ -137,6 +138,7 @@ def _targets(plan: Plan, style: Style) -> Iterator[str]:
     if lines:
         yield ""
         yield from lines
+        yield "  Nothing that was not seen is deleted or made anew."
     if plan.suspended:
         yield ""
         listed = ", ".join(printable(name) for name in plan.suspended)

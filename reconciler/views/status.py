@@ -29,7 +29,8 @@ def text(report: Report, now: float, applied_at: dict[str, float], style: Style 
         lines.append("There are no services.")
     for name, state in sorted(report.targets.items()):
         if state != "complete":
-            lines.append(f"Target {printable(name)}: {printable(state)}")
+            why = paragraph(report.unseen.get(name, ""))[0]
+            lines.append(f"Target {printable(name)}: {printable(state)}{f': {why}' if why else ''}")
     return "\n".join(lines) + "\n"
 
 
@@ -98,6 +99,7 @@ def as_json(report: Report, applied_at: dict[str, float] | None = None) -> dict[
         "revision": report.revision,
         "health": report.health.value,
         "targets": dict(report.targets),
+        "unseen": dict(report.unseen),
         "services": [service_json(service, at.get(service.name)) for service in report.services],
     }
 

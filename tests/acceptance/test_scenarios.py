@@ -105,7 +105,7 @@ def test_a_repo_that_renders_to_nothing_empties_no_target(place: Place) -> None:
         assert len(place.names_of()) == 2
     assert codes(outcome) == ["empties-target"]
     assert exit_code_of(outcome) == 13
-    assert "--allow-empty" in outcome.refusals[0].hint
+    assert "--allow-empty" in outcome.refusals[0].advice
     assert codes(place.go("too-many-deletes")) == ["empties-target"]
     assert len(place.names_of()) == 2
     place.go("empties-target")
@@ -122,7 +122,7 @@ def test_more_than_a_third_at_once_is_refused_and_lifted_by_percent(place: Place
         outcome = place.go()
     assert codes(outcome) == ["too-many-deletes"]
     assert "40.0 % of its 10 resources" in outcome.refusals[0].message
-    assert "--max-delete 40" in outcome.refusals[0].hint
+    assert "--max-delete 40" in outcome.refusals[0].advice
     assert codes(place.go(engine=place.reconciler(max_delete_percent=39.0))) == ["too-many-deletes"]
     assert len(place.names_of()) == 10
     assert codes(place.go(engine=place.reconciler(max_delete_percent=40.0))) == []
@@ -220,7 +220,7 @@ def test_another_identity_makes_everything_foreign_and_touches_nothing(place: Pl
     fresh.close()
     assert codes(outcome) == ["foreign", "foreign"]
     assert exit_code_of(outcome) == 13
-    assert all("adopt" in refusal.hint for refusal in outcome.refusals)
+    assert all("adopt" in refusal.advice for refusal in outcome.refusals)
     assert place.worlds["east"].writes == before
 
 

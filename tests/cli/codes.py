@@ -33,6 +33,12 @@ def codes() -> set[str]:
     return found
 
 
+def refusal_codes() -> set[str]:
+    """Codes of refusals alone."""
+    calls = [n for p in SOURCE.rglob("*.py") for n in ast.walk(ast.parse(p.read_text())) if isinstance(n, ast.Call)]
+    return set().union(*(_of_call(n) for n in calls if getattr(n.func, "id", "") == "Refusal"))
+
+
 def _names(node: ast.Assign | ast.AnnAssign) -> list[str]:
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
     return [t.id for t in targets if isinstance(t, ast.Name)]

@@ -75,20 +75,24 @@ def summary(**changes: object) -> Summary:
             Done(str(ID), "update", "failed", "diabetes", "test one-patient: status 500", "tests-failed", "see logs"),
             Done("laptop/process/iris", "create", "done", "iris"),
         ),
-        "refusals": (Stop("", "too-many-deletes", "too many", "`reconciler approve DIGEST`"),),
+        "refusals": (Stop("", "too-many-deletes", "too many", "look\nto go on:\n  reconciler approve 1"),),
         "blocked": (Stop("edge/module/x", "blocked", "target edge cannot be seen"),),
+        "unseen": {"edge": "timed out"},
     }
     return Summary(**{**given, **changes})  # type: ignore[arg-type]
 
 
 def test_the_end_of_a_run() -> None:
-    """What failed, what was refused with the whole digest, what was not done, and one sentence."""
+    """What failed, what was refused with each way on, what was not done or seen, and one sentence."""
     assert list(ending.text(summary())) == [
         "failed: update laptop/diabetes: test one-patient: status 500 [tests-failed]",
         "  see logs",
         "refused: too many [too-many-deletes]",
-        f"  `reconciler approve {'d' * 64}`",
+        "  look",
+        "  to go on:",
+        "    reconciler approve 1",
         "not done: edge/module/x: target edge cannot be seen",
+        "not seen: target edge was not wholly seen: timed out",
         "Applied main@9c41f02: 1 change done, 1 failed.",
     ]
 

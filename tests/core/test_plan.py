@@ -514,7 +514,7 @@ def test_what_is_not_ours_is_refused_unless_asked_for(found: Mark | None, words:
     loop.target.put(id_of("one"), {"a": 1}, found)
     (refusal,) = plan(loop.situation([want("one", {"a": 1})])).refusals
     assert words in refusal.message
-    assert "adopt" in refusal.hint
+    assert "adopt" in refusal.advice
     desired = [want("one", {"a": 1}, policy=Policy(adopt=True))]
     (change,) = loop.reconcile(desired).effective()
     assert (change.action, [f.pointer for f in change.fields]) == (Action.ADOPT, ["/mark/installation"])
@@ -715,6 +715,32 @@ def test_an_incomplete_observation_deletes_nothing(names: set[str], hidden: set[
     assert len(made.kept) == len(names)
 
 
+def test_a_delete_is_wanted_by_both_of_two_looks() -> None:
+    """What the first look did not want deleted the second one keeps, and says so."""
+    loop, _ = served("one", "two", "three")
+    desired = [want("three", {"a": 1})]
+    made = plan(loop.situation(desired, agreed=frozenset({id_of("one")})))
+    assert actions(made) == {"one": Action.DELETE}
+    assert [(k.id.name, k.code) for k in made.kept] == [("two", "seen-once")]
+
+
+def test_a_service_that_moves_stays_until_it_can_be_made_elsewhere() -> None:
+    """While its new target cannot be seen, what serves at the old one is kept, with the reason."""
+    loop, _ = served("one", "two")
+    moved = Desired(ResourceId("u", KIND, "one"), {"a": 1}, "one")
+    unseen = Observation("u", Completeness.UNAVAILABLE, missing="down")
+    more = {"capabilities": {"t": loop.target.capabilities, "u": loop.target.capabilities}}
+    both = {"t": loop.target.observe(), "u": unseen}
+    made = plan(loop.situation([moved, want("two", {"a": 1})], observations=both, **more))
+    assert made.empty
+    (kept,) = made.kept
+    assert (kept.id, kept.code) == (id_of("one"), "moves-first")
+    assert "down" in kept.reason
+    seen = {"t": loop.target.observe(), "u": Observation("u", Completeness.COMPLETE)}
+    made = plan(loop.situation([moved, want("two", {"a": 1})], observations=seen, **more))
+    assert made.count(Action.CREATE) == made.count(Action.DELETE) == 1
+
+
 def test_pruning_can_be_switched_off() -> None:
     """`prune: false` keeps what Git no longer names."""
     loop, _ = served("one", policy=Policy(prune=False))
@@ -732,7 +758,7 @@ def test_protection_takes_two_merges() -> None:
     """A protected resource is not deleted, by record or by mark; lifted first, it goes with the next merge."""
     loop, _ = served("one", policy=Policy(protect=True))
     (refusal,) = plan(loop.situation([])).refusals
-    assert (refusal.code, refusal.approvable, bool(refusal.hint)) == ("protected", False, True)
+    assert (refusal.code, refusal.approvable, bool(refusal.ways)) == ("protected", False, True)
     loop.baselines[id_of("one")] = replace(loop.baselines[id_of("one")], protect=False)
     assert [r.code for r in plan(loop.situation([])).refusals] == ["protected"]
     loop.settle([want("one", {"a": 1})])
@@ -775,19 +801,27 @@ def test_too_many_deletions_are_refused_with_the_numbers() -> None:
     assert (refusal.code, refusal.targets, refusal.approvable) == ("too-many-deletes", ("t",), True)
     assert "4 deletes" in refusal.message
     assert "40.0 % of its 10" in refusal.message
-    assert "--max-delete 40" in refusal.hint
+    assert "--max-delete 40" in refusal.advice
     assert plan(loop.situation(desired[4:], rails=Rails(min_resources=11))).refusals == ()
     assert plan(loop.situation(desired[4:], rails=Rails(max_delete_percent=40.0))).refusals == ()
 
 
 def test_replacing_without_a_successor_counts_as_losing() -> None:
-    """Unstaged replacements count for the rail, staged ones do not."""
+    """Replacements count for the rail, unless their successor is staged and tested before."""
     names = [f"s{n}" for n in range(10)]
-    for stages, refused in ((frozenset[str](), True), (frozenset({KIND}), False)):
-        capabilities = Capabilities(frozenset({KIND}), immutable=("/a",), stages=stages)
+    tested = (SmokeTest("t"),)
+    nothing, all_kinds = frozenset[str](), frozenset({KIND})
+    for stages, tests, refused in (
+        (nothing, (), True),
+        (nothing, tested, True),
+        (all_kinds, (), True),
+        (all_kinds, tested, False),
+    ):
+        capabilities = Capabilities(all_kinds, immutable=("/a",), stages=stages, endpoints=all_kinds)
         loop = Loop(ModelTarget(capabilities=capabilities))
-        loop.settle([want(name, {"a": 1}) for name in names])
-        assert bool(plan(loop.situation([want(name, {"a": 2}) for name in names])).refusals) is refused
+        loop.settle([want(name, {"a": 1}, tests=tests) for name in names])
+        made = plan(loop.situation([want(name, {"a": 2}, tests=tests) for name in names]))
+        assert bool(made.refusals) is refused
 
 
 def test_artifacts_going_out_of_use_do_not_count() -> None:
@@ -806,7 +840,7 @@ def test_a_target_is_not_emptied_by_accident() -> None:
     (refusal,) = plan(loop.situation([])).refusals
     assert refusal.code == "empties-target"
     assert "all of its 2 services" in refusal.message
-    assert "--allow-empty" in refusal.hint
+    assert "--allow-empty" in refusal.advice
     assert plan(loop.situation([], removed=frozenset({"one", "two"}))).refusals == ()
     assert plan(loop.situation(desired[1:])).refusals == ()
     only, _ = served("one")
@@ -831,7 +865,7 @@ def test_an_approval_is_of_one_plan() -> None:
     made = plan(loop.situation([]))
     codes = {r.code for r in made.refusals}
     assert "protected" in codes
-    assert all(r.hint for r in made.refusals)
+    assert all(r.ways for r in made.refusals)
     assert {r.code for r in standing(made, frozenset())} == codes
     assert {r.code for r in standing(made, frozenset({made.digest}))} == {"protected"}
     assert {r.code for r in standing(made, frozenset({"another"}))} == codes

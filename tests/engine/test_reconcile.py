@@ -15,6 +15,7 @@ import pytest
 from reconciler.core.change import Action
 from reconciler.core.policy import Policy
 from reconciler.engine.lifecycle import State
+from reconciler.engine.outcome import ApplyOptions
 from reconciler.engine.store import Store
 from reconciler.targets.memory.faults import Crashed, Fault
 from reconciler.targets.memory.world import World
@@ -245,9 +246,67 @@ def test_a_service_that_moves_serves_at_its_new_target_before_it_goes_at_the_old
     house.want(service("a", "west"), service("keep"))
     house.go(wait=False)
     assert "service/a" in house.worlds["east"].names()
+    held = house.go(wait=False)
+    assert [k.code for k in held.plan.kept] == ["moves-first"]
+    assert "service/a" in house.worlds["east"].names()
     house.go(ignore_holds=True)
 
     assert ended == ["west/service/a", "east/service/a"]
+
+
+def test_an_explicit_removal_stays_one_until_it_is_done(house: House):
+    """Taken out while its target was away, it goes when the target is back, although nothing is left there then."""
+    house.want(service("a"), service("b"), service("c", "west"))
+    house.go()
+    house.want(service("c", "west"))
+    house.worlds["east"].fault(Fault("list", "500", times=-1))
+    away = house.go()
+    assert away.plan.count(Action.DELETE) == 0
+    house.worlds["east"].clear_faults()
+
+    back = house.go()
+
+    assert (back.refusals, house.worlds["east"].names()) == ((), [])
+    assert house.store.fact("services/east") == []
+
+
+def test_what_only_the_second_look_finds_is_not_deleted(house: House):
+    """A resource that the first of the two looks missed is kept; the next reconcile takes it."""
+    house.want(service("a"), service("b"), service("c"))
+    house.go()
+    house.want(service("c"))
+    east = house.worlds["east"]
+    native, mark = east.native("service/b"), east.mark("service/b")
+    east.remove("service/b")
+    with house.store.writing("test"):
+        look = house.reconciler.look()
+        east.put_foreign("service/b", native, mark)
+        outcome = house.reconciler.carry_out(look, ApplyOptions())
+
+    assert [(k.id.name, k.code) for k in outcome.plan.kept] == [("b", "seen-once")]
+    assert east.names() == ["service/b", "service/c"]
+    house.go()
+    assert east.names() == ["service/c"]
+
+
+def test_the_record_says_who_let_a_rail_pass(house: House):
+    """By flag or by approval: history has the code, the numbers and the name; a limit that is too low lifts nothing."""
+    names = [f"s{n:02}" for n in range(20)]
+    house.want(*map(service, names))
+    house.go()
+    house.want(*map(service, names[8:]))
+    assert [r.code for r in house.go(max_delete_percent=39.0).refusals] == ["too-many-deletes"]
+    house.go(max_delete_percent=40.0, by="ann@laptop")
+    (lifted,) = house.store.history(1)[0].data["lifted"]
+    assert (lifted["code"], lifted["by"]) == ("too-many-deletes", "ann@laptop")
+    assert "40.0 %" in lifted["message"]
+
+    house.want(*map(service, names[14:]))
+    refused = house.go(by="bob@laptop")
+    house.store.approve(refused.plan.digest, "cleo")
+    house.go(by="bob@laptop")
+    (lifted,) = house.store.history(1)[0].data["lifted"]
+    assert lifted["by"] == "cleo"
 
 
 def test_another_repo_on_the_same_record_deletes_nothing_unasked(house: House):

@@ -16,6 +16,7 @@ from reconciler.core.change import (
     Plan,
     Refusal,
     Step,
+    Way,
 )
 from reconciler.core.contents import Revision
 from reconciler.core.problems import Position, Problem, Severity
@@ -24,6 +25,10 @@ from reconciler.core.secrets import Secret, SecretRef
 from reconciler.core.values import MISSING, Unknown
 
 REVISION = Revision("9c41f02" + "0" * 33, "main", "Serve version 2", 1_700_000_000.0)
+WAYS = (
+    Way("to let it through", command="reconciler approve 1234"),
+    Way("to keep it", edit="services/old.yaml:1, below spec: policy: {prune: false}"),
+)
 CANARY = "canary-hunter2-canary"
 
 
@@ -66,11 +71,12 @@ def everything() -> Plan:
         ),
         drift=(Drift(process, "diabetes", (FieldChange("/workers", 4, 2, Cause.DRIFT),)),),
         kept=(Kept(ResourceId("registry/models", "model", "iris:1"), "not used any more", "retained"),),
-        refusals=(Refusal("too-many-deletes", "target laptop: too many", "`reconciler approve DIGEST`", ("laptop",)),),
+        refusals=(Refusal("too-many-deletes", "target laptop: too many", "check", ("laptop",), ways=WAYS),),
         blocked=(Blocked(ResourceId("edge", "module", "x"), "target edge cannot be seen: timed out\nlast log line"),),
         warnings=(Problem("python-overridden", "python 3.6.2 cannot be had", severity=Severity.WARNING),),
         problems=(Problem("unknown-key", "unknown key 'memroyGb'", Position("services/a.yaml", 7, 5), "memoryGb?"),),
         targets={"laptop": Completeness.COMPLETE, "edge": Completeness.UNAVAILABLE},
+        unseen={"edge": "timed out"},
         suspended=("paused",),
     )
 

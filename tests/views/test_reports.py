@@ -76,7 +76,7 @@ def test_drift_text() -> None:
     text = drift.text(everything(), {PROCESS: NOW - 300}, NOW)
     assert "! process  laptop/diabetes  healed by the next apply\n      /workers  4 → 2\n" in text
     assert "1 resource drifted, the oldest for 5m.\n" in text
-    assert "Target edge was not reachable\n" in text
+    assert "Target edge was not reachable: timed out\n" in text
     assert "`reconciler plan` shows them" in text
 
 

@@ -12,10 +12,12 @@ from reconciler.cli.commands import plan as plan_command
 from reconciler.cli.console import Console
 from reconciler.cli.doing import ask_daemon, carry_out, daemon_of, show, who
 from reconciler.cli.parser import Parser, add_output, add_settings, add_source, percent, seconds
+from reconciler.cli.pasting import plan_for, summary_for
 from reconciler.cli.session import Session
 from reconciler.core.change import Action
 from reconciler.core.errors import InvalidError, RefusedError, StaleError
 from reconciler.core.problems import errors_of
+from reconciler.core.safety import standing
 from reconciler.engine.outcome import ApplyOptions
 from reconciler.engine.summary import Summary
 
@@ -73,16 +75,12 @@ def _ask_daemon(arguments: Namespace, console: Console, opened: Installation) ->
             "a daemon keeps this state at what its own repo and ref say, so nothing else is applied beside it",
             hint="leave --repo, --ref, --path and --allow-dirty out, or stop the daemon",
         )
-    if arguments.max_delete is not None:
-        raise RefusedError(
-            "beside a daemon, the operator's settings say how much may be deleted",
-            hint="approve the very plan: `reconciler approve DIGEST`, or `apply --approve DIGEST`",
-        )
     if arguments.approve:
         ask_daemon(opened.store, opened.places, "approve", {"digest": arguments.approve}, console)
     wanted = {
         "partial": arguments.partial,
         "allowed": [_ALLOWED_EMPTY] if arguments.allow_empty else [],
+        "maxDelete": arguments.max_delete,
         "digest": arguments.approve,
         "ignoreHolds": True,
         "wait": not arguments.no_wait,
@@ -91,20 +89,18 @@ def _ask_daemon(arguments: Namespace, console: Console, opened: Installation) ->
     wait = not arguments.no_wait
     limit = arguments.timeout
     answer = ask_daemon(opened.store, opened.places, "apply", wanted, console, timeout=limit, wait=wait)
-    return exits.DONE if answer is None else show(Summary.from_json(answer), console)
+    return exits.DONE if answer is None else show(summary_for(Summary.from_json(answer), arguments), console)
 
 
 def _apply(arguments: Namespace, console: Console, session: Session, opened: Installation) -> int:
-    reconciler = opened.reconciler
-    if arguments.max_delete is not None:
-        reconciler.rails = replace(reconciler.rails, max_delete_percent=arguments.max_delete)
+    reconciler = opened.reconciler.held_to(arguments.max_delete)
     tree = session.tree()
     if tree.revision.dirty and not arguments.allow_dirty:
         raise _dirty(session)
     look = reconciler.look(holds=False)
     plan = look.plan
     if console.output == "text":
-        plan_command.show(plan, console)
+        plan_command.show(plan_for(_lifted(plan, arguments, opened, console), arguments), console)
     _check(plan, arguments)
     if arguments.approve:
         opened.store.approve(plan.digest, who())
@@ -113,13 +109,25 @@ def _apply(arguments: Namespace, console: Console, session: Session, opened: Ins
     options = ApplyOptions(
         partial=arguments.partial,
         allowed=frozenset({_ALLOWED_EMPTY} if arguments.allow_empty else ()),
+        max_delete_percent=arguments.max_delete,
         timeout=arguments.timeout,
         wait=not arguments.no_wait,
         ignore_holds=True,
         by=who(),
     )
     summary = carry_out(lambda progress, cancel: reconciler.carry_out(look, options, progress, cancel), console)
-    return show(summary, console)
+    return show(summary_for(summary, arguments), console)
+
+
+def _lifted(plan: Plan, arguments: Namespace, opened: Installation, console: Console) -> Plan:
+    """The plan with the refusals that still stand, for people to read; what is lifted is said."""
+    approved = {*opened.store.approvals(), *([arguments.approve] if arguments.approve else [])}
+    allowed = frozenset({_ALLOWED_EMPTY} if arguments.allow_empty else ())
+    left = standing(plan, frozenset(approved), allowed, arguments.max_delete)
+    for refusal in plan.refusals:
+        if refusal not in left:
+            console.note(f"let through, as approved: {refusal.message} [{refusal.code}]")
+    return replace(plan, refusals=tuple(left))
 
 
 def _dirty(session: Session) -> RefusedError:

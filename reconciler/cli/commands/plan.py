@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from reconciler.cli import exits
 from reconciler.cli.console import Console
 from reconciler.cli.parser import FORMATS, Parser, add_output, add_settings, add_source
+from reconciler.cli.pasting import plan_for
 from reconciler.cli.session import Session, no_commit_yet
 from reconciler.core.errors import InvalidError
 from reconciler.core.problems import errors_of
@@ -52,7 +53,7 @@ def run(arguments: Namespace, console: Console) -> int:
         made = _offline(session, arguments.base) if arguments.offline or arguments.base else _online(session)
     finally:
         session.close()
-    show(made, console)
+    show(plan_for(made, arguments), console)
     return code(made, detailed=arguments.detailed_exitcode)
 
 

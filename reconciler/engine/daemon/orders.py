@@ -249,6 +249,7 @@ class Orders:
         options = ApplyOptions(
             partial=bool(data.get("partial")),
             allowed=frozenset(map(str, data.get("allowed") or ())),
+            max_delete_percent=_percent(data.get("maxDelete")),
             timeout=float(timeout) if timeout is not None else None,
             wait=False,
             ignore_holds=bool(data.get("ignoreHolds")),
@@ -258,6 +259,7 @@ class Orders:
 
         def work(reconciler: Reconciler, inputs: Inputs) -> Outcome:
             scope = data.get("scope")
+            reconciler = reconciler.held_to(options.max_delete_percent)
             look = reconciler.look(
                 frozenset(map(str, scope)) if scope else None, inputs.tree, holds=not options.ignore_holds
             )
@@ -353,6 +355,10 @@ def _touched(path: Path | None) -> int:
         return os.stat(path).st_mtime_ns  # noqa: PTH116  ten times a second: the cheaper call
     except OSError:
         return 0
+
+
+def _percent(given: Any) -> float | None:
+    return None if given is None else float(given)
 
 
 def _names(data: Mapping[str, Any]) -> list[str]:

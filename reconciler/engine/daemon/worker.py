@@ -116,8 +116,9 @@ class TargetWorker:
         own = frozenset({self.target})
         registries = {driver.target for driver in self._own.registries}
         look = self._own.look(own - registries, inputs.tree)
-        allowed = self._approved(look, inputs)
-        options = ApplyOptions(partial=True, wait=False, allowed=allowed, by="daemon", targets=own)
+        allowed, approver = self._approved(look, inputs)
+        by = f"daemon, approved by {approver}" if approver else "daemon"
+        options = ApplyOptions(partial=True, wait=False, allowed=allowed, by=by, targets=own)
         outcome = self._own.carry_out(look, options, self._progress, cancel)
         observation = look.situation.observations.get(self.target)
         report = self._report(outcome)
@@ -204,26 +205,37 @@ class TargetWorker:
 
     # Refusals and approvals
 
-    def _approved(self, look: Look, inputs: Inputs) -> frozenset[str]:
-        """Codes of rails that an approval of the whole plan lifts: people approve what `reconciler plan` shows."""
-        approvals = frozenset(self._own.store.approvals())
-        mine = [r for r in standing(look.plan, approvals) if self.target in r.targets]
+    def _approved(self, look: Look, inputs: Inputs) -> tuple[frozenset[str], str]:
+        """Codes of rails that an approval of the whole plan lifts, and who gave it.
+
+        People approve what `reconciler plan` shows.
+        """
+        approvals = self._own.store.approvals()
+        mine = [r for r in standing(look.plan, frozenset(approvals)) if self.target in r.targets]
         if not mine:
             self._refused = ""
-            return frozenset()
+            return frozenset(), ""
         whole = self._own.look(None, inputs.tree).plan
         if whole.digest in approvals:
-            return frozenset(r.code for r in mine if r.approvable)
+            return frozenset(r.code for r in mine if r.approvable), str(approvals[whole.digest].get("by", ""))
         self._tell_refusal(whole.digest, str(whole.revision), mine)
-        return frozenset()
+        return frozenset(), ""
 
     def _tell_refusal(self, digest: str, revision: str, refusals: list[Refusal]) -> None:
         """A refusal is told and recorded when it begins, not each time it is met."""
         if self._refused == digest:
             return
         self._refused = digest
+        approve = f"reconciler approve {digest}"
         for refusal in refusals:
-            log.warning("refused", code=refusal.code, message=refusal.message, hint=refusal.hint, digest=digest)
+            log.warning(
+                "refused",
+                code=refusal.code,
+                message=refusal.message,
+                hint=refusal.hint,
+                approve=approve,
+                digest=digest,
+            )
         data: Mapping[str, Any] = {"digest": digest, "refusals": [r.message for r in refusals], "by": "daemon"}
         store = self._own.store
         known = any(a.outcome == "refused" and a.data.get("digest") == digest for a in store.history(50))

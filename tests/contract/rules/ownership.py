@@ -26,7 +26,7 @@ class OwnershipRules(Rules):
         untouched = target.add_foreign(desired.id)
         made = bench.reconcile([desired])
         assert made.empty
-        assert [(r.code, r.id, "adopt" in r.hint) for r in made.refusals] == [("foreign", desired.id, True)]
+        assert [(r.code, r.id, "adopt" in r.advice) for r in made.refusals] == [("foreign", desired.id, True)]
         with pytest.raises(ForeignError) as caught:
             bench.call(replace(create, step=create.steps[0]))
         assert "adopt" in caught.value.hint
