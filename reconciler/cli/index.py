@@ -42,6 +42,7 @@ COMMANDS: dict[str, Entry] = {
     "init": Entry("init", "make a manifest repo that works at once"),
     "validate": Entry("validate", "check manifests; needs no target and no state"),
     "plan": Entry("plan", "show what would change, and why"),
+    "comment": Entry("comment", "put a plan into a comment of its pull request"),
     "apply": Entry("apply", "make the targets match Git, and wait until they do"),
     "run": Entry("run", "the daemon: watch Git and targets, apply, report"),
     "status": Entry("status", "how the services are"),
