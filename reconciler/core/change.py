@@ -9,9 +9,11 @@ from functools import cached_property
 from typing import Any
 
 from reconciler.core.contents import Revision
+from reconciler.core.diff import assign
+from reconciler.core.policy import FieldPolicy
 from reconciler.core.problems import Problem
 from reconciler.core.resources import Completeness, Desired, Mark, Observed, ResourceId
-from reconciler.core.values import MISSING, by_reference, digest, to_json, without_secrets
+from reconciler.core.values import MISSING, Spec, by_reference, digest, to_json, without_secrets
 
 PLAN_VERSION = 1
 
@@ -56,33 +58,81 @@ class Disruption(StrEnum):
 
 
 class Cause(StrEnum):
-    """Whether a field differs because Git changed (pending) or because the target did (drift)."""
+    """Whether a field differs because Git changed (pending), because the target did (drift), or because both did."""
 
     PENDING = "pending"
     DRIFT = "drift"
+    CONFLICT = "conflict"
 
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
-    """One field: `before` and `after` are values or `MISSING`; secrets compare by fingerprint and print masked."""
+    """One field: `before` and `after` are values or `MISSING`; secrets compare by fingerprint and print masked.
+
+    Args:
+        before: What stands at the target now.
+        left: What we left there, where that is not what stands there now: somebody else changed it.
+    """
 
     pointer: str
     before: Any
     after: Any
     cause: Cause = Cause.PENDING
+    left: Any = MISSING
 
     def to_json(self) -> dict[str, Any]:
-        """For digests and JSON output; an absent side has no key."""
+        """For digests; an absent side has no key."""
+        sides = {"before": self.before, "after": self.after, "left": self.left}
         data: dict[str, Any] = {"pointer": self.pointer, "cause": self.cause.value}
-        if self.before is not MISSING:
-            data["before"] = to_json(self.before)
-        if self.after is not MISSING:
-            data["after"] = to_json(self.after)
-        return data
+        return data | {name: to_json(value) for name, value in sides.items() if value is not MISSING}
 
     def semantics(self) -> dict[str, Any]:
         """What a reviewer sees of it: that a secret changes, never what to."""
-        return replace(self, before=without_secrets(self.before), after=without_secrets(self.after)).to_json()
+        sides = {"before": self.before, "after": self.after, "left": self.left}
+        return replace(self, **{name: without_secrets(value) for name, value in sides.items()}).to_json()
+
+
+@dataclass(frozen=True, slots=True)
+class DriftedField:
+    """A field of ours that does not read as it was left; each side is a value or `MISSING`.
+
+    Args:
+        left: What the target answered to our last write.
+        now: What it reads now.
+        wanted: What Git wants there.
+        policy: What is done about it.
+        conflict: Git changed it too, so that neither what was left nor what is there is wanted.
+    """
+
+    pointer: str
+    left: Any
+    now: Any
+    wanted: Any = MISSING
+    policy: FieldPolicy = FieldPolicy.HEAL
+    conflict: bool = False
+
+    @property
+    def written(self) -> bool:
+        """Whether a plan writes it: back to what it was, or to what Git has come to want."""
+        return self.conflict or self.policy is FieldPolicy.HEAL
+
+    def to_json(self) -> dict[str, Any]:
+        """For digests of what drifted: an absent side has no key."""
+        sides = {"left": self.left, "now": self.now}
+        return {"pointer": self.pointer} | {n: to_json(v) for n, v in sides.items() if v is not MISSING}
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """A field that is written as it is there, because a policy leaves it to others.
+
+    Args:
+        wanted: What Git has there; `MISSING` where the field is neither Git's nor ours.
+    """
+
+    pointer: str
+    live: Any
+    wanted: Any = MISSING
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +148,8 @@ class Change:
         depends_on: Ids whose changes come first.
         steps: The calls it takes, in order; `step` is the one a driver is asked for.
         drift_only: Git did not change; reality did.
+        reported: Drift that stays: what is written carries the live values, the record keeps those that were left.
+        carried: What the spec carries along as it is there, since policies leave it to others.
     """
 
     id: ResourceId
@@ -113,23 +165,35 @@ class Change:
     steps: tuple[Step, ...] = (Step.APPLY,)
     step: Step = Step.APPLY
     drift_only: bool = False
+    reported: tuple[DriftedField, ...] = ()
+    carried: tuple[Carried, ...] = ()
 
     @property
     def writes(self) -> bool:
         """Whether carrying it out calls the target; what only the record needs has no steps."""
         return bool(self.steps)
 
+    @property
+    def by_git(self) -> Spec:
+        """The spec without what only the target has to say."""
+        spec: Any = self.desired.spec if self.desired else {}
+        # From the end, since an item that goes moves those after it.
+        for one in (*self.reported, *reversed(self.carried)):
+            spec = assign(spec, one.pointer, one.wanted)
+        return spec
+
     def semantics(self) -> dict[str, Any]:
         """What a reviewer approved: everything but the wording and what observing again may change.
 
         Secrets count by where they come from, as reviewers see them: whoever has not the key finds the same digest.
+        The spec counts as Git has it: live values that are carried along may move until the plan is carried out.
         """
         return {
             "id": str(self.id),
             "action": self.action.value,
             "service": self.service,
             "fields": [f.semantics() for f in self.fields],
-            "spec": digest(by_reference(self.desired.spec)) if self.desired else None,
+            "spec": digest(by_reference(self.by_git)) if self.desired else None,
             "dependsOn": sorted(str(d) for d in self.depends_on),
             "steps": [s.value for s in self.steps],
         }
@@ -137,14 +201,23 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """A resource whose owned fields no longer read as they were left; apart from what Git wants changed."""
+    """A resource whose owned fields no longer read as they were left; apart from what Git wants changed.
+
+    Args:
+        gone: The whole resource is not there any more; such a one is made again whatever the policies of its fields.
+        note: What the target says about it.
+    """
 
     id: ResourceId
     service: str
-    fields: tuple[FieldChange, ...]
+    fields: tuple[DriftedField, ...]
     gone: bool = False
-    healing: bool = True
     note: str = ""
+
+    @property
+    def healing(self) -> bool:
+        """Whether a plan writes any of it; otherwise it is reported only."""
+        return self.gone or any(field.written for field in self.fields)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
+
+from reconciler.core.patterns import NO_ITEMS, Items, pattern_of
+from reconciler.core.problems import Position
 
 
 class FieldPolicy(StrEnum):
@@ -20,41 +20,29 @@ class FieldPolicy(StrEnum):
     IGNORE = "ignore"
     CREATE_ONLY = "createOnly"
 
+    @property
+    def leaves(self) -> bool:
+        """Whether the field is left to others, compared with nothing and kept as it is in all that is written."""
+        return self in (FieldPolicy.IGNORE, FieldPolicy.CREATE_ONLY)
+
 
 @dataclass(frozen=True, slots=True)
 class DriftRule:
-    """A policy for the fields a pattern names: `[<Kind>:]<JSON pointer>`, `*` for one step, `**` for any number."""
+    """A policy for the fields that a pattern names (`core.patterns`).
+
+    Args:
+        origin: Who says so, in words ("service", "target laptop", "defaults").
+        position: Where; two rules that differ in nothing else are the same rule.
+    """
 
     pattern: str
     policy: FieldPolicy
+    origin: str = ""
+    position: Position | None = field(default=None, compare=False)
 
-    def matches(self, kind: str, pointer: str) -> bool:
+    def matches(self, kind: str, pointer: str, items: Items = NO_ITEMS) -> bool:
         """Whether the rule speaks of this field or of one above it."""
-        only, regex = _compile(self.pattern)
-        return (not only or only.lower() == kind.lower()) and regex.match(pointer) is not None
-
-
-@lru_cache(maxsize=4096)
-def _compile(pattern: str) -> tuple[str, re.Pattern[str]]:
-    kind, colon, pointer = pattern.partition(":")
-    if not colon or kind.startswith("/"):
-        kind, pointer = "", pattern
-    wanted = [step for step in pointer.removeprefix("/").split("/") if step] if pointer.strip("/") else []
-    steps = ["(?:/[^/]*)*" if s == "**" else "/[^/]*" if s == "*" else "/" + re.escape(s) for s in wanted]
-    return kind, re.compile("".join(steps) + "(?:/|$)")
-
-
-class Patterns:
-    """A set of field patterns of one meaning, as capabilities declare them (immutable, write-only …)."""
-
-    __slots__ = ("_rules",)
-
-    def __init__(self, patterns: Iterable[str]) -> None:
-        self._rules = tuple(DriftRule(pattern, FieldPolicy.IGNORE) for pattern in patterns)
-
-    def match(self, kind: str, pointer: str) -> bool:
-        """Whether one of them speaks of this field or of one above it."""
-        return any(rule.matches(kind, pointer) for rule in self._rules)
+        return pattern_of(self.pattern).matches(kind, pointer, items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +56,7 @@ class Policy:
         adopt: Take over a resource of that name that is not ours.
         drift: What holds for fields that no rule names.
         rules: The last matching rule wins.
+        origin: Who says what `drift` is, in words; empty where nobody does.
     """
 
     prune: bool = True
@@ -76,10 +65,16 @@ class Policy:
     adopt: bool = False
     drift: FieldPolicy = FieldPolicy.HEAL
     rules: tuple[DriftRule, ...] = field(default=())
+    origin: str = ""
 
-    def of_field(self, kind: str, pointer: str) -> FieldPolicy:
-        """The policy of one field, named by its JSON pointer in the resource's normal form."""
+    def rule_of(self, kind: str, pointer: str, items: Items = NO_ITEMS) -> DriftRule | None:
+        """The rule that decides about a field, named by its JSON pointer in the resource's normal form."""
         for rule in reversed(self.rules):
-            if rule.matches(kind, pointer):
-                return rule.policy
-        return self.drift
+            if rule.matches(kind, pointer, items):
+                return rule
+        return None
+
+    def of_field(self, kind: str, pointer: str, items: Items = NO_ITEMS) -> FieldPolicy:
+        """The policy of one field."""
+        rule = self.rule_of(kind, pointer, items)
+        return rule.policy if rule is not None else self.drift

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from reconciler.core.change import Change
-from reconciler.core.diff import assign, differences, equal
-from reconciler.core.policy import FieldPolicy
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from reconciler.core.change import Action, Change
+from reconciler.core.diff import assign
 from reconciler.core.resources import Baseline, Observed
-from reconciler.core.values import MISSING, Spec, lookup
+from reconciler.core.secrets import Secret
+from reconciler.core.three_way import three_way
+from reconciler.core.values import MISSING, Spec, transform, walk
+
+
+def intended(change: Change) -> Spec | None:
+    """What the record says is sent by a change; None for a deletion.
+
+    Fields that stay as somebody else left them are written as they are and still count as sent as they were, or else
+    the drift would become the norm at the next change of another field; what is others' is never ours.
+    """
+    if change.desired is None or change.action is Action.DELETE:
+        return None
+    sent: Any = change.desired.spec
+    for field in change.reported:
+        sent = assign(sent, field.pointer, field.wanted)
+    # From the end, since an item that goes moves those after it.
+    for field in reversed(change.carried):
+        sent = sent if field.wanted is not MISSING else assign(sent, field.pointer, MISSING)
+    return sent
 
 
 def confirmed(change: Change, observed: Observed, prior: Baseline | None) -> Baseline:
     """The baseline after a change (of any action but delete and forget) was carried out, or needed only recording.
-
-    Drift that is reported but not written back stays known: for those fields what was sent and answered before is
-    kept, or else the drift would become the norm at the next change of another field.
 
     Args:
         change: With its unknowns filled in.
@@ -22,15 +41,12 @@ def confirmed(change: Change, observed: Observed, prior: Baseline | None) -> Bas
     """
     desired = change.desired
     mark = change.mark or observed.mark
-    sent: Spec = desired.spec if desired else observed.spec
-    answered: Spec = observed.spec
-    if desired is not None:
-        sent, answered = _with_reported_drift(change, sent, answered, prior)
+    sent = intended(change)
     return Baseline(
         change.id,
         service=change.service,
-        sent=sent,
-        answered=answered,
+        sent=sent if sent is not None else observed.spec,
+        answered=_as_left(change, observed.spec),
         outputs=observed.outputs,
         revision=mark.revision if mark else "",
         protect=mark.protect if mark else False,
@@ -39,28 +55,46 @@ def confirmed(change: Change, observed: Observed, prior: Baseline | None) -> Bas
     )
 
 
-def _with_reported_drift(change: Change, sent: Spec, answered: Spec, prior: Baseline | None) -> tuple[Spec, Spec]:
-    """What to record as sent and answered, given that fields under `report` may stand as somebody else left them."""
+def undone(change: Change, observed: Observed, before: Spec, write_only: Sequence[str] = ()) -> Change:
+    """The change that brings a version back which was in place before this one, policies observed.
+
+    Args:
+        observed: What stands there now.
+        before: What was sent then.
+        write_only: As in the capabilities.
+    """
     assert change.desired is not None
-    policy, kind = change.desired.policy, change.id.kind
-    if prior is None or prior.sent is None or prior.answered is None:
-        if change.steps:
-            return sent, answered
-        for pointer, wanted, _ in differences(sent, answered):
-            if wanted is not MISSING and policy.of_field(kind, pointer) is FieldPolicy.REPORT:
-                answered = assign(answered, pointer, wanted)
-        return sent, answered
-    written = {field.pointer for field in change.fields}
-    before: Spec = change.observed.spec if change.observed else {}
-    for pointer, was, now in differences(prior.answered, before):
-        if policy.of_field(kind, pointer) is not FieldPolicy.REPORT or pointer in written:
-            continue
-        owned = lookup(prior.sent, pointer)
-        if owned is MISSING or not equal(lookup(answered, pointer), now):
-            continue
-        if change.steps:
-            sent = assign(sent, pointer, owned)
-        elif equal(lookup(sent, pointer), now):
-            continue
-        answered = assign(answered, pointer, was)
-    return sent, answered
+    compared = three_way(
+        change.id.kind,
+        before,
+        observed.spec,
+        intended(change),
+        _as_left(change, observed.spec),
+        policy=change.desired.policy,
+        write_only=write_only,
+    )
+    at_hand = {s.fingerprint: s for _, s in walk(change.desired.spec) if isinstance(s, Secret) and s.text is not None}
+
+    def with_text(value: Any) -> Any:
+        return at_hand.get(value.fingerprint, value) if isinstance(value, Secret) else value
+
+    desired = replace(change.desired, spec=transform(compared.effective, with_text))
+    mark = replace(change.mark, spec_digest=replace(desired, spec=before).spec_digest) if change.mark else None
+    return replace(
+        change,
+        action=Action.REPLACE if change.action is Action.REPLACE else Action.UPDATE,
+        fields=compared.changes,
+        desired=desired,
+        mark=mark,
+        observed=observed,
+        reported=tuple(field for field in compared.drift if not field.written),
+        carried=compared.carried,
+    )
+
+
+def _as_left(change: Change, spec: Spec) -> Spec:
+    """What the target reports, with drift that stays taken for undone."""
+    answered: Any = spec
+    for field in change.reported:
+        answered = assign(answered, field.pointer, field.left)
+    return answered

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from reconciler.core.change import Action, Change, Disruption, FieldChange, Step
 from reconciler.core.diff import equal
 from reconciler.core.driver import Capabilities
-from reconciler.core.policy import Patterns
+from reconciler.core.patterns import Patterns
 from reconciler.core.resources import Desired, Health, Mark, Observed
 from reconciler.core.situation import Situation
 from reconciler.core.values import MISSING, walk

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from reconciler.core.change import Action, Cause, Change, Drift, FieldChange, Step
-from reconciler.core.diff import Comparison, equal, three_way
+from reconciler.core.change import Action, Cause, Change, Drift, DriftedField, FieldChange, Step
+from reconciler.core.diff import equal
 from reconciler.core.driver import Capabilities
 from reconciler.core.outputs import fill
-from reconciler.core.policy import FieldPolicy
 from reconciler.core.resources import Baseline, Desired, Health, Observed, ResourceId
 from reconciler.core.rollout import (
     DIGEST_FIELD,
@@ -22,6 +21,7 @@ from reconciler.core.rollout import (
     touches,
 )
 from reconciler.core.situation import Situation
+from reconciler.core.three_way import Comparison, three_way
 from reconciler.core.values import MISSING, Spec
 
 
@@ -63,18 +63,22 @@ def wanted(
     recorded = baseline is not None and (baseline.sent is not None or baseline.pending is not None)
     interrupted = baseline is not None and baseline.pending is not None
     comparison = _compare(desired, spec, observed, baseline, capabilities, mine=mine)
-    drifted = _drift(desired, comparison)
+    drifted = Drift(desired.id, desired.service, comparison.drift) if comparison.drift else None
     fields = _with_mark(situation, desired, observed, baseline, comparison, mine=mine)
     if not fields:
-        return _settled(situation, desired, spec, observed, baseline, comparison, needed), drifted
+        return _settled(situation, desired, observed, baseline, comparison, needed), drifted
+    reason = _reason(fields, mine=mine, recorded=recorded, interrupted=interrupted)
+    drift_only = all(f.cause is Cause.DRIFT for f in fields)
     action = Action.UPDATE if mine else Action.ADOPT
     if any(touches(capabilities.immutable, desired.id.kind, field) for field in fields):
         action = Action.REPLACE
+        comparison = _compare(desired, spec, observed, baseline, capabilities, mine=mine, anew=True)
+        fields = _with_mark(situation, desired, observed, baseline, comparison, mine=mine)
     small = action is not Action.REPLACE and is_small(desired, capabilities, fields)
     change = Change(
         desired.id,
         action,
-        _reason(fields, mine=mine, recorded=recorded, interrupted=interrupted),
+        reason,
         desired.service,
         fields=fields,
         desired=_with_spec(desired, comparison.effective),
@@ -83,7 +87,9 @@ def wanted(
         disruption=disruption_of(desired, capabilities, action, fields, small=small),
         depends_on=needed,
         steps=steps_of(desired, capabilities, observed, small=small),
-        drift_only=all(f.cause is Cause.DRIFT for f in fields),
+        drift_only=drift_only,
+        reported=_reported(comparison),
+        carried=comparison.carried,
     )
     return change, drifted
 
@@ -96,6 +102,7 @@ def _compare(
     capabilities: Capabilities,
     *,
     mine: bool,
+    anew: bool = False,
 ) -> Comparison:
     pending = baseline.pending if baseline else None
     sent, answered = (baseline.sent, baseline.answered) if baseline else (None, None)
@@ -112,8 +119,13 @@ def _compare(
         pending.sent if pending else None,
         desired.policy,
         capabilities.write_only,
-        rewrite=mine and not same and sent is None,
+        anew=anew,
     )
+
+
+def _reported(comparison: Comparison) -> tuple[DriftedField, ...]:
+    """Drift that a write leaves as it is."""
+    return tuple(field for field in comparison.drift if not field.written)
 
 
 def _untouched(
@@ -212,19 +224,9 @@ def _with_mark(
     return tuple(fields)
 
 
-def _drift(desired: Desired, comparison: Comparison) -> Drift | None:
-    if not comparison.drift:
-        return None
-    healing = any(
-        desired.policy.of_field(desired.id.kind, field.pointer) is FieldPolicy.HEAL for field in comparison.drift
-    )
-    return Drift(desired.id, desired.service, comparison.drift, healing=healing)
-
-
 def _settled(
     situation: Situation,
     desired: Desired,
-    spec: Spec,
     observed: Observed,
     baseline: Baseline | None,
     comparison: Comparison,
@@ -236,12 +238,14 @@ def _settled(
         Action.ADOPT,
         "",
         desired.service,
-        desired=_with_spec(desired, spec),
+        desired=_with_spec(desired, comparison.effective),
         observed=observed,
         mark=mark_of(situation, desired),
         depends_on=needed,
         steps=(),
         drift_only=True,
+        reported=_reported(comparison),
+        carried=comparison.carried,
     )
     if observed.staged is not None:
         reason = "a staged version was left over"

@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reconciler.core.change import Action, Change, FieldChange, Step
-from reconciler.core.diff import differences
+from reconciler.core.change import Action, Change, Step
 from reconciler.core.driver import Driver, Endpoint, InProgress
 from reconciler.core.errors import ReconcilerError, Retry, TargetError, TimedOutError, UnavailableError
 from reconciler.core.outputs import fill_change
-from reconciler.core.record import confirmed
-from reconciler.core.resources import Baseline, Mark, Observation, Observed, Pending, ResourceId
+from reconciler.core.record import confirmed, intended, undone
+from reconciler.core.resources import Baseline, Observation, Observed, Pending, ResourceId
 from reconciler.core.secrets import Secret
 from reconciler.core.values import unknowns, walk
 from reconciler.engine.clock import Clock
@@ -233,9 +232,8 @@ class Node:
 
     def _intend(self, change: Change, step: Step, token: str = "") -> None:
         base = self.prior or Baseline(self.id, service=change.service)
-        sent = change.desired.spec if change.desired and change.action is not Action.DELETE else None
         revision = change.mark.revision if change.mark else ""
-        pending = Pending(change.action.value, step.value, sent, revision, token, self.around.clock.now())
+        pending = Pending(change.action.value, step.value, intended(change), revision, token, self.around.clock.now())
         self.around.store.put(replace(base, pending=pending))
 
     def _finish(self) -> None:
@@ -354,13 +352,9 @@ class Node:
         seen = self.answered or change.observed
         if self.prior is None or self.prior.sent is None or change.desired is None:
             return replace(change, action=Action.DELETE, desired=None, observed=seen, steps=(Step.APPLY,))
-        before = replace(change.desired, spec=self.prior.sent)
-        mark: Mark | None = replace(change.mark, spec_digest=before.spec_digest) if change.mark else None
-        action = Action.REPLACE if change.action is Action.REPLACE else Action.UPDATE
-        fields = tuple(FieldChange(*place) for place in differences(change.desired.spec, before.spec))
-        return replace(
-            change, action=action, fields=fields, desired=before, mark=mark, observed=seen, steps=(Step.APPLY,)
-        )
+        there = seen or Observed(change.id, change.desired.spec)
+        write_only = self.around.driver.capabilities.write_only
+        return replace(undone(change, there, self.prior.sent, write_only), steps=(Step.APPLY,))
 
 
 def _texts(change: Change) -> list[str]:

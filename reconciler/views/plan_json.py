@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from reconciler.core.change import Action, Change, Drift, FieldChange, Plan
+from reconciler.core.change import Action, Change, Drift, DriftedField, FieldChange, Plan
 from reconciler.core.contents import Revision
 from reconciler.core.resources import ResourceId
 from reconciler.core.values import MISSING, has_secret, unknowns
@@ -73,11 +73,16 @@ def drift(item: Drift) -> dict[str, Any]:
     return {
         **resource(item.id),
         "service": item.service,
-        "fields": fields(item.fields),
+        "fields": [_drifted(field) for field in item.fields],
         "gone": item.gone,
         "healing": item.healing,
         "note": item.note,
     }
+
+
+def _drifted(field: DriftedField) -> dict[str, Any]:
+    data: dict[str, Any] = {"pointer": field.pointer, "policy": field.policy.value, "conflict": field.conflict}
+    return data | _sides(left=field.left, now=field.now, wanted=field.wanted)
 
 
 def _change(change: Change) -> dict[str, Any]:
@@ -102,12 +107,14 @@ def fields(changes: Sequence[FieldChange]) -> list[dict[str, Any]]:
 
 
 def _field(change: FieldChange) -> dict[str, Any]:
-    sides = {"before": change.before, "after": change.after}
-    present = {name: value for name, value in sides.items() if value is not MISSING}
     data: dict[str, Any] = {"pointer": change.pointer, "cause": change.cause.value}
-    data |= {name: masked(value) for name, value in present.items()}
-    if any(has_secret(value) for value in present.values()):
-        data["sensitive"] = True
-    if "after" in present and unknowns(present["after"]):
+    data |= _sides(before=change.before, after=change.after, left=change.left)
+    if change.after is not MISSING and unknowns(change.after):
         data["knownAfterApply"] = True
     return data
+
+
+def _sides(**values: Any) -> dict[str, Any]:
+    present = {name: value for name, value in values.items() if value is not MISSING}
+    data = {name: masked(value) for name, value in present.items()}
+    return data | ({"sensitive": True} if any(has_secret(value) for value in present.values()) else {})

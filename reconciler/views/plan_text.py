@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from reconciler.core.change import Action, Cause, Change, Drift, FieldChange, Plan
+from reconciler.core.change import Action, Cause, Change, Drift, DriftedField, FieldChange, Plan
 from reconciler.core.resources import Completeness
 from reconciler.views import problems as problem_view
 from reconciler.views.grouping import Group, effect, groups, name_of, summary_line
 from reconciler.views.style import OF_ACTION, PLAIN, Style
-from reconciler.views.values import paragraph, plural, printable, transition
+from reconciler.views.values import paragraph, plural, printable, shown, transition
 
 _WIDEST_NAME = 40
 _WIDEST_POINTER = 48
@@ -64,34 +64,56 @@ def _fields(change: Change, style: Style) -> Iterator[str]:
     yield from field_lines(change.fields, style)
 
 
-def field_lines(fields: Sequence[FieldChange], style: Style = PLAIN, *, note_cause: bool = True) -> Iterator[str]:
+def field_lines(fields: Sequence[FieldChange], style: Style = PLAIN) -> Iterator[str]:
     """One line a field, pointers aligned; a pointer can be pasted into a policy."""
     width = min(_WIDEST_POINTER, max((len(f.pointer) for f in fields), default=0))
     for field in fields:
-        drifted = "  (drift)" if note_cause and field.cause is Cause.DRIFT else ""
-        yield f"      {printable(field.pointer):<{width}}  {transition(field)}{style.paint(drifted, 'yellow')}"
+        line = f"      {printable(field.pointer):<{width}}  {transition(field.before, field.after)}"
+        yield f"{line}{style.paint(_cause(field), 'yellow')}"
+
+
+def _cause(field: FieldChange) -> str:
+    match field.cause:
+        case Cause.DRIFT:
+            return "  (drift)"
+        case Cause.CONFLICT:
+            return f"  (conflict: it was left as {shown(field.left)})"
+        case Cause.PENDING:
+            return ""
 
 
 def drift_lines(
     drift: Sequence[Drift], style: Style = PLAIN, *, next_step: str = "healed by this plan"
 ) -> Iterator[str]:
-    """One drifted resource after the other, with what reality reads and what it should.
+    """One drifted resource after the other; a field as it was left and as it reads now, and what becomes of it.
 
     Args:
         next_step: What becomes of drift that is to be healed.
     """
     for item in drift:
-        fate = "gone" if item.gone else next_step if item.healing else "reported only, as its policy says"
+        fates = [fate_of(field, next_step) for field in item.fields]
+        common = "gone" if item.gone else fates[0] if len({*fates}) == 1 else ""
         note = f": {printable(item.note)}" if item.note else ""
-        yield f"  {style.paint('!', 'yellow')} {printable(item.id.kind)}  {printable(name_of(item.id))}  {fate}{note}"
-        yield from field_lines(item.fields, style, note_cause=False)
+        head = f"{style.paint('!', 'yellow')} {printable(item.id.kind)}  {printable(name_of(item.id))}"
+        yield f"  {head}  {common}{note}".rstrip()
+        width = min(_WIDEST_POINTER, max((len(f.pointer) for f in item.fields), default=0))
+        for field, fate in zip(item.fields, fates, strict=True):
+            own = "" if common else style.paint(f"  ({fate})", "yellow")
+            yield f"      {printable(field.pointer):<{width}}  {transition(field.left, field.now)}{own}"
+
+
+def fate_of(field: DriftedField, next_step: str) -> str:
+    """What becomes of a drifted field."""
+    if field.conflict:
+        return f"conflict: Git wants {shown(field.wanted)}"
+    return next_step if field.written else "reported only, as its policy says"
 
 
 def _drift(drift: Sequence[Drift], style: Style) -> Iterator[str]:
     if drift:
         yield ""
         title = style.paint("Drift", "bold", "yellow")
-        yield f"{title}: changed outside of Git (as it is → as it was left)"
+        yield f"{title}: changed outside of Git (as it was left → as it is)"
         yield from drift_lines(drift, style)
 
 

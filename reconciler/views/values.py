@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from reconciler.core.change import FieldChange
 from reconciler.core.secrets import Secret, SecretRef
 from reconciler.core.values import MISSING, Unknown, has_secret
 
@@ -75,26 +74,25 @@ def shown(value: Any, *, exact: bool = True) -> str:
     return printable(json.dumps(plain, sort_keys=True, ensure_ascii=False))
 
 
-def transition(change: FieldChange) -> str:
+def transition(before: Any, after: Any) -> str:
     """`before → after`, cut to what differs where both are long; secrets say only that they changed."""
-    secret_before, secret_after = _is_secret(change.before), _is_secret(change.after)
+    secret_before, secret_after = _is_secret(before), _is_secret(after)
     if secret_before or secret_after:
-        if change.before is MISSING:
-            return f"{shown(change.after)} added"
-        if change.after is MISSING:
-            return f"{shown(change.before)} removed"
-        if secret_before and secret_after and shown(change.before) == shown(change.after):
-            return f"{shown(change.after)} changed"
-    exact = not (isinstance(change.before, str) and isinstance(change.after, str))
-    before, after = shown(change.before, exact=exact), shown(change.after, exact=exact)
-    before, after = _shortened(before, after)
-    if before == after and has_secret([change.before, change.after]):
-        return f"{_cut(after)} {SENSITIVE} changed"
-    if len(before) > LONGEST and len(after) > LONGEST:
-        same = _common_prefix(before, after)
+        if before is MISSING:
+            return f"{shown(after)} added"
+        if after is MISSING:
+            return f"{shown(before)} removed"
+        if secret_before and secret_after and shown(before) == shown(after):
+            return f"{shown(after)} changed"
+    exact = not (isinstance(before, str) and isinstance(after, str))
+    one, other = _shortened(shown(before, exact=exact), shown(after, exact=exact))
+    if one == other and has_secret([before, after]):
+        return f"{_cut(other)} {SENSITIVE} changed"
+    if len(one) > LONGEST and len(other) > LONGEST:
+        same = _common_prefix(one, other)
         if same > _CONTEXT:
-            before, after = f"…{before[same - _CONTEXT :]}", f"…{after[same - _CONTEXT :]}"
-    return f"{_cut(before)} → {_cut(after)}"
+            one, other = f"…{one[same - _CONTEXT :]}", f"…{other[same - _CONTEXT :]}"
+    return f"{_cut(one)} → {_cut(other)}"
 
 
 def _shortened(before: str, after: str) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from reconciler.core.driver import Driver, InProgress
 from reconciler.core.errors import BusyError, TargetError
 from reconciler.core.outputs import fill_change
 from reconciler.core.plan import plan
-from reconciler.core.record import confirmed
+from reconciler.core.record import confirmed, intended
 from reconciler.core.resources import (
     Baseline,
     Completeness,
@@ -137,8 +137,7 @@ class Bench:
 
     def intend(self, change: Change, step: Step, prior: Baseline | None) -> None:
         """The write-ahead record of one call."""
-        sent = change.desired.spec if change.desired and change.action is not Action.DELETE else None
-        pending = Pending(change.action.value, step.value, sent)
+        pending = Pending(change.action.value, step.value, intended(change))
         self.baselines[change.id] = replace(prior or Baseline(change.id, change.service), pending=pending)
 
     def call(self, change: Change) -> Observed | None:

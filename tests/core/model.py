@@ -15,7 +15,7 @@ from reconciler.core.driver import Capabilities
 from reconciler.core.outputs import fill_change
 from reconciler.core.plan import plan
 from reconciler.core.policy import DriftRule, FieldPolicy, Policy
-from reconciler.core.record import confirmed
+from reconciler.core.record import confirmed, intended
 from reconciler.core.resources import Baseline, Completeness, Desired, Mark, Observation, Observed, Pending, ResourceId
 from reconciler.core.rollout import DIGEST_FIELD
 from reconciler.core.situation import Situation
@@ -124,9 +124,10 @@ class Loop:
             answered = change.observed
             if change.steps:
                 number += 1
-                sent = change.desired.spec if change.desired and change.action is not Action.DELETE else None
                 base = prior or Baseline(change.id, change.service)
-                self.baselines[change.id] = replace(base, pending=Pending(change.action.value, "apply", sent))
+                self.baselines[change.id] = replace(
+                    base, pending=Pending(change.action.value, "apply", intended(change))
+                )
                 if die(number, "before"):
                     raise Died
                 answered = self.target.apply(change)
@@ -138,6 +139,10 @@ class Loop:
                 assert answered is not None
                 self.baselines[change.id] = confirmed(change, answered, prior)
         return made
+
+    def intent(self, change: Change) -> Pending:
+        """The write-ahead record of a change."""
+        return Pending(change.action.value, "apply", intended(change))
 
     def settle(self, desired: Sequence[Desired], **more: Any) -> Plan:
         """Reconciles until the plan is empty, which must be soon."""

@@ -328,7 +328,7 @@ def test_reported_drift_stays_reported() -> None:
         loop.settle(desired)
         made = plan(loop.situation(desired))
         assert made.empty
-        assert [(f.pointer, f.before, f.after) for d in made.drift for f in d.fields] == [("/a", 5, 1)]
+        assert [(f.pointer, f.now, f.left) for d in made.drift for f in d.fields] == [("/a", 5, 1)]
         assert [d.healing for d in made.drift] == [False]
         assert loop.target.records[id_of("one")].spec["a"] == 5
     loop.baselines.clear()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.core.change import Action, Change, Drift, FieldChange, Step
+from reconciler.core.change import Action, Carried, Change, Drift, DriftedField, FieldChange, Step
 from reconciler.core.contents import Revision
 from reconciler.core.deployment import Environment, ModelVersion
 from reconciler.core.order import in_order
@@ -15,9 +15,10 @@ from reconciler.core.outputs import fill, fill_change
 from reconciler.core.plan import plan
 from reconciler.core.policy import DriftRule, FieldPolicy, Policy
 from reconciler.core.problems import Position, Problem, Severity, errors_of
-from reconciler.core.record import confirmed
+from reconciler.core.record import confirmed, intended, undone
 from reconciler.core.report import ReportMemo, Sync, report_of
 from reconciler.core.resources import Baseline, Completeness, Health, Mark, Observation, Observed, ResourceId
+from reconciler.core.secrets import Secret, seal
 from reconciler.core.situation import Memo
 from reconciler.core.values import MISSING, Unknown
 
@@ -44,34 +45,45 @@ def test_a_write_records_what_was_sent_and_answered() -> None:
 
 def test_reported_drift_is_kept_in_the_record() -> None:
     """A write of another field does not make reported drift the norm; a write of that very field does."""
-    prior = Baseline(ID, "one", {"a": 1, "b": 1}, {"a": 1, "b": 1})
-    other = change({"a": 5, "b": 2}, {"a": 5, "b": 1}, fields=(FieldChange("/b", 1, 2),))
-    made = confirmed(other, Observed(ID, {"a": 5, "b": 2}), prior)
-    assert (made.sent, made.answered) == ({"a": 1, "b": 2}, {"a": 1, "b": 2})
+    stays = (DriftedField("/a", 1.0, 5, 1, FieldPolicy.REPORT),)
+    other = change({"a": 5, "b": 2}, {"a": 5, "b": 1}, fields=(FieldChange("/b", 1, 2),), reported=stays)
+    made = confirmed(other, Observed(ID, {"a": 5, "b": 2}), None)
+    assert (made.sent, made.answered) == ({"a": 1, "b": 2}, {"a": 1.0, "b": 2})
+    assert intended(other) == made.sent
     same = change({"a": 7, "b": 1}, {"a": 5, "b": 1}, fields=(FieldChange("/a", 5, 7),))
-    made = confirmed(same, Observed(ID, {"a": 7, "b": 1}), prior)
+    made = confirmed(same, Observed(ID, {"a": 7, "b": 1}), None)
     assert (made.sent, made.answered) == ({"a": 7, "b": 1}, {"a": 7, "b": 1})
 
 
-def test_only_our_drift_is_kept() -> None:
-    """A field that was never ours, or that moved on during the write, is recorded as it now is."""
-    prior = Baseline(ID, "one", {"b": 1}, {"a": 1, "b": 1})
-    write = change({"b": 2}, {"a": 5, "b": 1}, fields=(FieldChange("/b", 1, 2),))
-    assert confirmed(write, Observed(ID, {"a": 5, "b": 2}), prior).answered == {"a": 5, "b": 2}
-    prior = Baseline(ID, "one", {"a": 1}, {"a": 1})
-    write = change({"a": 5}, {"a": 5}, fields=(FieldChange("/b", 1, 2),))
-    assert confirmed(write, Observed(ID, {"a": 6}), prior).answered == {"a": 6}
+def test_what_is_carried_along_is_never_ours() -> None:
+    """A field of others that a rule leaves to them is written with the rest and not recorded as sent."""
+    carrying = change({"b": 2, "m": {"theirs": 7, "x": 1}}, {}, carried=(Carried("/m/theirs", 7),))
+    made = confirmed(carrying, Observed(ID, {"b": 2, "m": {"theirs": 7, "x": 1}}), None)
+    assert (made.sent, made.answered) == ({"b": 2, "m": {"x": 1}}, {"b": 2, "m": {"theirs": 7, "x": 1}})
 
 
-def test_recording_only() -> None:
-    """Without a write, reported drift stays known too, unless Git has come to want what is there."""
-    prior = Baseline(ID, "one", {"a": 1}, {"a": 1})
-    drifted = change({"a": 1}, {"a": 5}, steps=())
-    assert confirmed(drifted, Observed(ID, {"a": 5}), prior).answered == {"a": 1}
-    followed = change({"a": 5}, {"a": 5}, steps=())
-    assert confirmed(followed, Observed(ID, {"a": 5}), prior).answered == {"a": 5}
-    assert confirmed(drifted, Observed(ID, {"a": 5, "x": 1}), None).answered == {"a": 1, "x": 1}
-    assert confirmed(change({"a": 1}, {}), Observed(ID, {"a": 5}), None).answered == {"a": 5}
+def test_a_deletion_intends_nothing() -> None:
+    """What is to be deleted has nothing that could be sent."""
+    assert intended(change({"a": 1}, {}, action=Action.DELETE)) is None
+    assert intended(Change(ID, Action.FORGET)) is None
+
+
+def test_going_back_observes_the_policies() -> None:
+    """The version before comes back with what others changed meanwhile, and with the texts of its secrets."""
+    policy = Policy(rules=(DriftRule("/a", FieldPolicy.REPORT), DriftRule("/n", FieldPolicy.IGNORE)))
+    key, stored = seal(b"k", "text"), Secret(seal(b"k", "text").fingerprint)
+    desired = want("one", {"a": 5, "b": 2, "n": 7, "new": 1, "key": key}, policy=policy)
+    mark = Mark(US, "one", "rev", "d", str(ID))
+    stays = (DriftedField("/a", 1, 5, 1, FieldPolicy.REPORT),)
+    failed = Change(ID, Action.UPDATE, desired=desired, mark=mark, reported=stays)
+    there = Observed(ID, {"a": 5, "b": 2, "n": 8, "new": 1, "key": stored})
+    back = undone(failed, there, {"a": 1, "b": 1, "n": 2, "key": stored})
+    assert {f.pointer: f.after for f in back.fields} == {"/b": 1, "/new": MISSING}
+    assert back.desired is not None
+    assert back.desired.spec == {"a": 5, "b": 1, "n": 8, "key": stored}
+    assert isinstance(back.desired.spec["key"], Secret)
+    assert back.desired.spec["key"].reveal() == "text"
+    assert (back.action, back.observed, [f.pointer for f in back.reported]) == (Action.UPDATE, there, ["/a"])
 
 
 def test_something_only_known_by_its_mark_is_recorded_as_it_stands() -> None:
@@ -241,7 +253,10 @@ def test_field_changes_as_json() -> None:
     """An absent side has no key."""
     assert FieldChange("/a", MISSING, 1).to_json() == {"pointer": "/a", "cause": "pending", "after": 1}
     assert FieldChange("/a", 1, MISSING).to_json() == {"pointer": "/a", "cause": "pending", "before": 1}
-    assert Drift(ID, "s", ()).healing
+    assert DriftedField("/a", MISSING, 2).to_json() == {"pointer": "/a", "now": 2}
+    assert Drift(ID, "s", (), gone=True).healing
+    assert not Drift(ID, "s", (DriftedField("/a", 1, 2, policy=FieldPolicy.REPORT),)).healing
+    assert Drift(ID, "s", (DriftedField("/a", 1, 2, 3, FieldPolicy.REPORT, conflict=True),)).healing
     assert not Change(ID, Action.NOOP, steps=()).writes
     assert Change(ID, Action.UPDATE).steps == (Step.APPLY,)
 

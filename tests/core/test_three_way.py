@@ -9,12 +9,15 @@ import pytest
 import yaml
 from hypothesis import given
 
-from reconciler.core.diff import assign, differences, equal, three_way
+from reconciler.core.change import Action, Change
+from reconciler.core.diff import assign, differences, equal
 from reconciler.core.policy import DriftRule, FieldPolicy, Policy
+from reconciler.core.resources import Desired
+from reconciler.core.three_way import three_way
 from reconciler.core.values import MISSING, lookup, walk
 
 from .conftest import QUICK
-from .model import POLICIES, SPECS, VALUES
+from .model import POLICIES, SPECS, VALUES, id_of
 
 CASES = yaml.safe_load((Path(__file__).parent / "three_way.yaml").read_text())
 
@@ -22,7 +25,8 @@ CASES = yaml.safe_load((Path(__file__).parent / "three_way.yaml").read_text())
 @pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
 def test_the_table(case: dict[str, Any]) -> None:
     """Each case gives its changes with their causes, its drift and what is to be written."""
-    policy = Policy(rules=tuple(DriftRule(p, FieldPolicy(w)) for p, w in case.get("policy", {}).items()))
+    rules = tuple(DriftRule(p, FieldPolicy(w)) for p, w in case.get("policy", {}).items())
+    policy = Policy(drift=FieldPolicy(case.get("default", "heal")), rules=rules)
     seen = three_way(
         "thing",
         case["desired"],
@@ -32,12 +36,13 @@ def test_the_table(case: dict[str, Any]) -> None:
         case.get("interrupted"),
         policy,
         case.get("write_only", ()),
-        rewrite=case.get("rewrite", False),
+        anew=case.get("anew", False),
     )
     assert (case.get("record") == "none") == ("sent" not in case)
     assert {c.pointer: c.cause.value for c in seen.changes} == case.get("changes", {})
     assert [c.pointer for c in seen.drift] == case.get("drift", [])
     assert seen.effective == case.get("effective", case["desired"])
+    assert [c.pointer for c in seen.carried if c.wanted is MISSING] == case.get("foreign", [])
     assert seen.stale == case.get("stale", False)
 
 
@@ -74,6 +79,19 @@ def test_what_is_not_named_is_never_changed(desired: Any, observed: Any, sent: A
         top = "/" + change.pointer.split("/")[1]
         assert lookup(desired, top) is not MISSING or lookup(sent, top) is not MISSING
     assert seen.drift == ()
+
+
+@QUICK
+@given(SPECS, SPECS, SPECS, SPECS, POLICIES)
+def test_what_git_wants_can_be_told_from_what_is_carried_along(
+    desired: Any, observed: Any, sent: Any, answered: Any, policy: Policy
+) -> None:
+    """Whatever live values stand in what is written, Git's own are known, and so the digest of the plan stays."""
+    seen = three_way("thing", desired, observed, sent, answered, policy=policy)
+    effective = Desired(id_of("one"), seen.effective, policy=policy)
+    reported = tuple(field for field in seen.drift if not field.written)
+    change = Change(effective.id, Action.UPDATE, desired=effective, reported=reported, carried=seen.carried)
+    assert list(_leaves(change.by_git)) == list(_leaves(desired))
 
 
 @QUICK

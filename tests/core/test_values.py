@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.policy import DriftRule, FieldPolicy, Patterns, Policy
+from reconciler.core.patterns import Patterns
+from reconciler.core.policy import DriftRule, FieldPolicy, Policy
 from reconciler.core.secrets import SecretRef, fingerprint, generated_key, seal
 from reconciler.core.values import (
     MISSING,

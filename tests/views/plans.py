@@ -11,6 +11,7 @@ from reconciler.core.change import (
     Change,
     Disruption,
     Drift,
+    DriftedField,
     FieldChange,
     Kept,
     Plan,
@@ -19,6 +20,7 @@ from reconciler.core.change import (
     Way,
 )
 from reconciler.core.contents import Revision
+from reconciler.core.policy import FieldPolicy
 from reconciler.core.problems import Position, Problem, Severity
 from reconciler.core.resources import Completeness, Desired, ResourceId
 from reconciler.core.secrets import Secret, SecretRef
@@ -61,6 +63,7 @@ def everything() -> Plan:
                     FieldChange("/environment/digest", "8be01d77", Unknown(str(environment), "/digest")),
                     FieldChange("/env/MODE", MISSING, "fast"),
                     FieldChange("/workers", 4, 2, Cause.DRIFT),
+                    FieldChange("/port", 8891, 8892, Cause.CONFLICT, 8890),
                 ),
                 desired=Desired(process, {}, service="diabetes"),
                 depends_on=(model, environment),
@@ -69,7 +72,17 @@ def everything() -> Plan:
             Change(other, Action.REPLACE, "changed in Git", "iris", disruption=Disruption.REPLACE),
             Change(gone, Action.DELETE, "taken out of Git", "old", disruption=Disruption.DATA_LOSS),
         ),
-        drift=(Drift(process, "diabetes", (FieldChange("/workers", 4, 2, Cause.DRIFT),)),),
+        drift=(
+            Drift(
+                process,
+                "diabetes",
+                (
+                    DriftedField("/workers", 2, 4, 2),
+                    DriftedField("/port", 8890, 8891, 8892, conflict=True),
+                    DriftedField("/limits/openFiles", 64, MISSING, 64, FieldPolicy.REPORT),
+                ),
+            ),
+        ),
         kept=(Kept(ResourceId("registry/models", "model", "iris:1"), "not used any more", "retained"),),
         refusals=(Refusal("too-many-deletes", "target laptop: too many", "check", ("laptop",), ways=WAYS),),
         blocked=(Blocked(ResourceId("edge", "module", "x"), "target edge cannot be seen: timed out\nlast log line"),),
@@ -94,6 +107,14 @@ values = st.recursive(
 fields = st.builds(
     FieldChange, texts, st.one_of(st.just(MISSING), values), st.one_of(st.just(MISSING), values), st.sampled_from(Cause)
 )
+drifted = st.builds(
+    DriftedField,
+    texts,
+    *[st.one_of(st.just(MISSING), values)] * 3,
+    st.sampled_from(FieldPolicy),
+    st.booleans(),
+)
+drifts = st.builds(Drift, ids, texts, st.lists(drifted, max_size=3).map(tuple), st.booleans(), texts)
 changes = st.builds(
     Change,
     ids,
@@ -111,7 +132,9 @@ plans = st.builds(
     Plan,
     st.builds(Revision, st.just("a" * 40), texts, texts),
     st.lists(changes, max_size=6).map(tuple),
-    st.lists(st.builds(Drift, ids, texts, st.lists(fields, max_size=3).map(tuple)), max_size=3).map(tuple),
+    st.lists(
+        st.builds(Drift, ids, texts, st.lists(drifted, max_size=3).map(tuple), st.booleans(), texts), max_size=3
+    ).map(tuple),
     st.lists(st.builds(Kept, ids, texts, st.just("retained")), max_size=3).map(tuple),
     st.lists(st.builds(Refusal, st.just("protected"), texts, texts), max_size=3).map(tuple),
     st.lists(st.builds(Blocked, ids, texts), max_size=3).map(tuple),

@@ -163,7 +163,7 @@ def test_markdown_cannot_be_broken_out_of() -> None:
 )
 def test_transitions(before: object, after: object, expected: str) -> None:
     """A field's two sides read unmistakably, secrets only as changed."""
-    assert transition(FieldChange("/x", before, after)) == expected
+    assert transition(before, after) == expected
 
 
 def _many(services: int, changed: int) -> Plan:

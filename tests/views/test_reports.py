@@ -74,7 +74,7 @@ def test_status_json_masks_secrets() -> None:
 def test_drift_text() -> None:
     """Drift is told apart from what Git wants, with its age."""
     text = drift.text(everything(), {PROCESS: NOW - 300}, NOW)
-    assert "! process  laptop/diabetes  healed by the next apply\n      /workers  4 → 2\n" in text
+    assert "      /workers           2 → 4  (healed by the next apply)\n" in text
     assert "1 resource drifted, the oldest for 5m.\n" in text
     assert "Target edge was not reachable: timed out\n" in text
     assert "`reconciler plan` shows them" in text

@@ -10,9 +10,9 @@ from typing import ClassVar
 import pytest
 
 from reconciler.core.change import Action, Change, Plan, Step
-from reconciler.core.diff import three_way
 from reconciler.core.resources import Desired, Observed
 from reconciler.core.rollout import mark_of
+from reconciler.core.three_way import three_way
 from reconciler.core.values import MISSING, lookup, walk
 
 from ..fixture import DriverFixture
