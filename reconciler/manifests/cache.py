@@ -11,6 +11,7 @@ import marshal
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
@@ -81,12 +82,26 @@ class DocumentCache:
                     m.spec,
                     m.position.line,
                     m.position.column,
-                    m.marks.packed,
+                    cast("Marks", m.marks).packed,
                 )
                 for m in file.manifests
             ]
         )
         self._used.add(key)
+        self._dirty = True
+
+    def laid(self, place: str) -> dict[str, Any] | None:
+        """The `spec` of a document with an overlay, by the place and content of both."""
+        packed = self._stored.get(place)
+        if packed is None:
+            return None
+        self._used.add(place)
+        return cast("dict[str, Any]", marshal.loads(packed))  # noqa: S302
+
+    def put_laid(self, place: str, spec: Mapping[str, Any]) -> None:
+        """Remembers the `spec` of a document with an overlay."""
+        self._stored[place] = marshal.dumps(dict(spec))
+        self._used.add(place)
         self._dirty = True
 
     def fact(self, name: str, key: str) -> Any:

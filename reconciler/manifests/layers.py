@@ -14,17 +14,26 @@ _COMMON = frozenset(COMMON)
 Layer = Mapping[str, Any]
 
 
+def stands_alone(mapping: Mapping[str, Any]) -> bool:
+    """Whether a mapping is one value that is replaced as a whole: a reference to a secret."""
+    return "valueFrom" in mapping
+
+
 def merged(lower: Layer, upper: Layer) -> dict[str, Any]:
     """Two mappings as one; a variable and a secret reference each count as one value."""
     result = dict(lower)
     for key, value in upper.items():
         below = result.get(key)
-        if not isinstance(value, dict) or not isinstance(below, dict) or "valueFrom" in value:
+        if not isinstance(value, dict) or not isinstance(below, dict):
             result[key] = value
+            continue
+        under, over = cast("Layer", below), cast("Layer", value)
+        if stands_alone(under) or stands_alone(over):
+            result[key] = over
         elif key == "environmentVariables":
-            result[key] = {**below, **value}
+            result[key] = {**under, **over}
         else:
-            result[key] = merged(cast("Layer", below), cast("Layer", value))
+            result[key] = merged(under, over)
     return result
 
 

@@ -1,14 +1,15 @@
 """All manifests of a revision, and every problem of all files in one report.
 
 A document is a manifest by its `apiVersion`, wherever its file is. So that a forgotten line is not taken for a
-deletion, YAML files in `services/` and `targets/` must be manifests, and those in `models/` and `inference/`, where
-conda files and the like belong too, are if they have an `apiVersion`, `kind` or `spec`. Elsewhere a file without the
-words `reconciler/v` in it is not even parsed.
+deletion, YAML files in `services/` and `targets/` must be manifests, and those in `models/`, `inference/` and
+`environments/`, where conda files and the like belong too, are if they have an `apiVersion`, `kind` or `spec`. A file
+elsewhere without the words `reconciler/v` in it is not even parsed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from reconciler.core.contents import Entry, Tree
@@ -17,11 +18,11 @@ from reconciler.core.problems import Position, Problem
 from reconciler.manifests.cache import DocumentCache
 from reconciler.manifests.collecting import uncollected
 from reconciler.manifests.repo import Manifest, ManifestFile, Repo
-from reconciler.manifests.validate import validate
+from reconciler.manifests.validate import KIND_NAMES, validate
 from reconciler.manifests.yaml import LIMITS, Document, Limits, parse, too_large
 
 _STRICT = ("services/", "targets/")
-_MIXED = ("models/", "inference/")
+_MIXED = ("models/", "inference/", "environments/")
 _MARKER = b"reconciler/v"
 _MANIFEST_KEYS = ("apiVersion", "kind", "spec")
 
@@ -57,17 +58,7 @@ def _load(tree: Tree, cache: DocumentCache | None, previous: Repo | None, limits
 
 
 def _at(previous: Repo, tree: Tree) -> Repo:
-    return Repo(
-        tree.revision,
-        previous.services,
-        previous.inference,
-        previous.targets,
-        previous.models,
-        previous.defaults,
-        previous.problems,
-        previous.broken,
-        previous.files,
-    )
+    return replace(previous, revision=tree.revision)
 
 
 def _file(
@@ -177,7 +168,7 @@ def _assemble(tree: Tree, files: dict[str, ManifestFile]) -> Repo:
                 problems += _duplicate(first, manifest, identity[2])
     for identity in twice:
         del seen[identity]
-    kinds: dict[str, dict[str, Manifest]] = {kind: {} for kind in ("Service", "InferenceConfig", "Target", "Defaults")}
+    kinds: dict[str, dict[str, Manifest]] = {kind: {} for kind in KIND_NAMES}
     models: dict[str, list[Manifest]] = {}
     for (kind, name, _), manifest in seen.items():
         if kind == "Model":
@@ -193,6 +184,7 @@ def _assemble(tree: Tree, files: dict[str, ManifestFile]) -> Repo:
         targets=kinds["Target"],
         models={name: tuple(manifests) for name, manifests in models.items()},
         defaults=kinds["Defaults"].get(""),
+        overlays=kinds["Overlay"],
         problems=tuple(problems),
         broken=frozenset(broken),
         files=files,

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from reconciler.core.contents import Revision
 from reconciler.core.problems import Position, Problem, Severity
-from reconciler.manifests.yaml import Marks
+
+
+class Places(Protocol):
+    """Where the values of a document stand."""
+
+    def at(self, pointer: str = "", *, key: bool = False) -> Position:
+        """Where a value (or its key) stands; for one that is not there, where the nearest enclosing value stands."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +24,8 @@ class Manifest:
 
     Args:
         spec: In normal form: camelCase keys, short forms written out, only what was set. Not to be changed.
-        marks: Where its values stand; pointers begin at the document (`/spec/target`).
+        marks: Where its values stand, in the document itself or in an overlay; pointers begin at the document
+            (`/spec/target`).
     """
 
     kind: str
@@ -26,7 +34,7 @@ class Manifest:
     tags: Mapping[str, str]
     spec: Mapping[str, Any]
     position: Position
-    marks: Marks = field(repr=False)
+    marks: Places = field(repr=False)
 
     @property
     def subject(self) -> str:
@@ -58,7 +66,7 @@ class Repo:
     """All documents of one revision.
 
     Args:
-        services, inference, targets: By name; a name that stands twice is in none of them.
+        services, inference, targets, overlays: By name; a name that stands twice is in none of them.
         models: All documents of a name, in order of place.
         broken: Kinds and names of documents that exist but cannot be used.
         files: What was parsed, so that loading the next revision parses only what changed.
@@ -70,6 +78,7 @@ class Repo:
     targets: Mapping[str, Manifest]
     models: Mapping[str, tuple[Manifest, ...]]
     defaults: Manifest | None
+    overlays: Mapping[str, Manifest]
     problems: tuple[Problem, ...]
     broken: frozenset[tuple[str, str]]
     files: Mapping[str, ManifestFile] = field(repr=False)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, cast
 from reconciler.core.problems import Problem
 from reconciler.core.values import MISSING, escape, lookup
 from reconciler.manifests.kinds.names import AS_TEXT, ELSEWHERE, IN_WORDS
-from reconciler.manifests.repo import Manifest
+from reconciler.manifests.repo import Manifest, Places
 from reconciler.manifests.yaml import Document, Marks
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    from pydantic import BaseModel, ValidationError
 
 API_VERSION = "reconciler/v1"
-KIND_NAMES = ("Model", "InferenceConfig", "Target", "Service", "Defaults")
+KIND_NAMES = ("Model", "InferenceConfig", "Target", "Service", "Defaults", "Overlay")
 
 
 def validate(document: Document) -> tuple[Manifest | None, list[Problem]]:
@@ -30,14 +30,20 @@ def validate(document: Document) -> tuple[Manifest | None, list[Problem]]:
     # Imported here, since a run in which no document changed does without pydantic.
     from pydantic import ValidationError
 
-    from reconciler.manifests.kinds.documents import KINDS
+    from reconciler.manifests.kinds.overlay import KINDS
 
     kind = KINDS[value["kind"]]
     try:
         model = kind.model_validate(value)
     except ValidationError as exc:
-        return None, _problems(exc.errors(include_url=False, include_input=False), value, marks, kind)
+        return None, problems_of(exc, value, marks, kind)
     data = model.model_dump(by_alias=True, exclude_unset=True)
+    if data["kind"] == "Overlay":
+        from reconciler.manifests.overlays.checking import check_overrides
+
+        problems = check_overrides(data["spec"]["overrides"], value, marks)
+        if problems:
+            return None, problems
     metadata = data.get("metadata", {})
     manifest = Manifest(
         kind=data["kind"],
@@ -77,15 +83,34 @@ def did_you_mean(word: str, known: tuple[str, ...] | list[str]) -> str:
     return f"did you mean '{lower[close[0]]}'?" if close else ""
 
 
-def _problems(errors: list[Any], value: dict[str, Any], marks: Marks, kind: type[BaseModel]) -> list[Problem]:
+def problems_of(
+    error: ValidationError,
+    value: dict[str, Any],
+    marks: Places,
+    kind: type[BaseModel],
+    root: tuple[str | int, ...] = (),
+) -> list[Problem]:
+    """What a validator found, in our words.
+
+    Args:
+        value: The whole document.
+        kind: The model of what was validated.
+        root: Where in the document that stands.
+    """
+    from reconciler.manifests.kinds.fields import fields_at
+
     subject = _subject(value)
     found: dict[tuple[str, str], Problem] = {}
-    for error in errors:
-        context: dict[str, Any] = error.get("ctx") or {}
-        pointer, rest = _present(value, tuple(error["loc"]))
+    above = "".join(f"/{step}" for step in root)
+    for detail in cast("list[Any]", error.errors(include_url=False, include_input=False)):
+        context: dict[str, Any] = detail.get("ctx") or {}
+        pointer, rest = _present(value, (*root, *detail["loc"]))
         for suffix in context.get("at") or [""]:
             where = f"{pointer}/{escape(suffix)}" if suffix else pointer
-            problem = _problem(error, context, where, rest, bool(suffix), value, marks, kind, subject)
+            if detail["type"] == "extra_forbidden":
+                problem = _unknown_key(where, marks, fields_at(kind, where.rpartition("/")[0][len(above) :]), subject)
+            else:
+                problem = _problem(detail, context, where, rest, bool(suffix), value, marks, subject)
             # The alternatives of a union each complain about the same value; in words they are one complaint.
             group = "must be" if problem.message.startswith("must be") else f"{problem.code} {problem.message}"
             before = found.get((where, group))
@@ -132,8 +157,7 @@ def _problem(
     rest: tuple[Any, ...],
     at_key: bool,
     value: dict[str, Any],
-    marks: Marks,
-    kind: type[BaseModel],
+    marks: Places,
     subject: str,
 ) -> Problem:
     code = error["type"]
@@ -141,8 +165,6 @@ def _problem(
         name = str(rest[0]) if rest else ""
         owner = f" in `{where.rpartition('/')[2]}`" if where else ""
         return Problem("missing-key", f"`{name}` is missing{owner}", marks.at(where, key=bool(where)), subject=subject)
-    if code == "extra_forbidden":
-        return _unknown_key(where, marks, kind, subject)
     if "message" in context:
         return Problem(code, context["message"], marks.at(where, key=at_key), context["hint"], subject)
     found = lookup(value, where)
@@ -150,12 +172,9 @@ def _problem(
     return Problem(code, message, marks.at(where), hint, subject)
 
 
-def _unknown_key(where: str, marks: Marks, kind: type[BaseModel], subject: str) -> Problem:
-    from reconciler.manifests.kinds.fields import fields_at
-
-    parent, _, step = where.rpartition("/")
+def _unknown_key(where: str, marks: Places, known: list[str], subject: str) -> Problem:
+    step = where.rpartition("/")[2]
     key = step.replace("~1", "/").replace("~0", "~")
-    known = fields_at(kind, parent)
     hint = did_you_mean(key, known)
     elsewhere = ELSEWHERE.get(key, "")
     if elsewhere.split(".")[0].split(" ")[0] in known or elsewhere.startswith("metadata.") or elsewhere in _OF_SERVICE:

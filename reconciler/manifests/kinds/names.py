@@ -12,6 +12,8 @@ MODEL_NAME = r"^[A-Za-z0-9][-._A-Za-z0-9]{0,254}$"
 # Webservice names, azureml-core 1.61.
 SERVICE_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 FIELD_PATTERN = r"^([A-Za-z]+:)?/[^\s]*$"
+# RFC 6901 §3.
+POINTER = r"^(/([^~/]|~[01])*)*$"
 PYTHON_VERSION = r"^3(\.[0-9]+){1,2}$"
 SHA256 = r"^(sha256:)?[0-9a-f]{64}$"
 REPO_PATH = r"^[^\x00-\x1f\\]+$"
@@ -22,6 +24,7 @@ IN_WORDS = {
     MODEL_NAME: "letters, digits, `-`, `.` and `_`, 255 characters at most",
     SERVICE_NAME: "lower-case letters, digits and `-`, beginning with a letter, 32 characters at most",
     FIELD_PATTERN: "a JSON pointer as plans print it, such as `/spec/replicas` or `Deployment:/spec/replicas`",
+    POINTER: "a JSON pointer such as `/spec/models/0/version`, `~1` for a `/` in a key and `~0` for a `~`",
     PYTHON_VERSION: 'such as "3.11"',
     SHA256: "64 lower-case hexadecimal digits, with or without `sha256:` before them",
     REPO_PATH: "folders are separated by `/`",

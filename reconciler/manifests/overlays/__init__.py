@@ -1,0 +1,1 @@
+"""What environments change: overlays laid over documents, with the place in a file that each value came from."""
