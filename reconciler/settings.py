@@ -175,6 +175,9 @@ class Settings(BaseSettings):
     )
 
     repo: Repo = Field(default=Repo(), description="The manifest repo.")
+    environment: str = Field(
+        default="", description="Whose overlay is laid over the manifests. Empty: none, the manifests as they are."
+    )
     state_dir: Folder | None = Field(
         default=None,
         description="Where state is kept. Null: `reconciler` in `$XDG_STATE_HOME`, else in `~/.local/state`.",

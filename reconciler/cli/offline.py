@@ -58,6 +58,7 @@ def compare(base: DesiredState | None, head: DesiredState, renderers: Mapping[st
         rails=rails,
         problems=head.problems,
         warnings=head.warnings,
+        environment=head.environment,
     )
     return plan(situation)
 

@@ -87,7 +87,7 @@ def add_settings(parser: Parser) -> None:
 
 
 def add_source(parser: Parser, *, path: bool = True) -> None:
-    """`--repo`, `--ref`, `--path`."""
+    """`--repo`, `--ref`, `--path`, `--env`."""
     group = parser.common
     group.add_argument(
         "--repo",
@@ -97,6 +97,9 @@ def add_source(parser: Parser, *, path: bool = True) -> None:
     group.add_argument("--ref", help="branch, tag or commit (default: what lies in the working copy, else HEAD)")
     if path:
         group.add_argument("--path", metavar="FOLDER", help="the manifest folder in the repo (default: its root)")
+    group.add_argument(
+        "--env", metavar="NAME", help="the environment whose overlay counts (default: the settings'; '' for none)"
+    )
 
 
 def percent(text: str) -> float:

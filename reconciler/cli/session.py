@@ -76,6 +76,14 @@ class Session:
         return self.settings.repo.path if self.settings and getattr(self.arguments, "repo", None) is None else ""
 
     @property
+    def environment(self) -> str:
+        """Whose overlay is laid over the documents: as given, or as configured; empty for none."""
+        given: str | None = getattr(self.arguments, "env", None)
+        if given is not None:
+            return given
+        return self.settings.environment if self.settings else ""
+
+    @property
     def source(self) -> Source:
         """The manifest repo, opened."""
         if self._source is None:
@@ -133,7 +141,9 @@ class Session:
         """The installation, with the files to work on as its source; opened once."""
         gc.enable()
         if self._installation is None:
-            self._installation = wiring.installation(self.places, self.settings, self.tree)
+            self._installation = wiring.installation(
+                self.places, self.settings, self.tree, environment=self.environment
+            )
             # Some commands need no repo; without one there is nothing whose place another could take.
             with suppress(ReconcilerError):
                 self._installation.reconciler.origin = wiring.origin_of(self.source)

@@ -309,11 +309,14 @@ class Plan:
     targets: dict[str, Completeness] = field(default_factory=dict[str, Completeness])
     suspended: tuple[str, ...] = ()
     unseen: dict[str, str] = field(default_factory=dict[str, str])
+    environment: str = ""
 
     @cached_property
     def digest(self) -> str:
-        """What an approval is bound to: the semantics of every change that does something."""
-        return digest({"version": PLAN_VERSION, "changes": [c.semantics() for c in self.effective()]})
+        """What an approval is bound to: the semantics of every change that does something, and the environment."""
+        changes = [c.semantics() for c in self.effective()]
+        where = {"environment": self.environment} if self.environment else {}
+        return digest({"version": PLAN_VERSION, "changes": changes, **where})
 
     def effective(self) -> Iterator[Change]:
         """The changes that do something."""

@@ -83,6 +83,7 @@ def plan(situation: Situation, memo: Memo | None = None) -> Plan:
         targets=targets,
         suspended=tuple(sorted(situation.suspended)),
         unseen=_unseen(situation, targets),
+        environment=situation.environment,
     )
     return with_digest(made)
 

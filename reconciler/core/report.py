@@ -82,6 +82,7 @@ class Report:
     services: tuple[ServiceReport, ...]
     targets: Mapping[str, str]
     unseen: Mapping[str, str] = field(default_factory=dict[str, str])
+    environment: str = ""
 
     @property
     def health(self) -> Health:
@@ -151,7 +152,7 @@ def report_of(
         services += [_kept(name, own, plan, observations, revisions) for name, own in unnamed.items()]
         services.sort(key=lambda s: s.name)
     targets = {name: completeness.value for name, completeness in sorted(plan.targets.items())}
-    return Report(installation, str(plan.revision), tuple(services), targets, plan.unseen)
+    return Report(installation, str(plan.revision), tuple(services), targets, plan.unseen, plan.environment)
 
 
 def _unnamed(

@@ -23,7 +23,7 @@ def refusals_of(situation: Situation, changes: Sequence[Change]) -> list[Refusal
     for target, of_target in sorted(by_target.items()):
         found += _too_much(situation, target, of_target)
         found += _emptied(situation, target, of_target)
-        found += _other_repo(situation, target, of_target)
+        found += _from_elsewhere(situation, target, of_target)
     return found
 
 
@@ -92,18 +92,39 @@ def _emptied(situation: Situation, target: str, changes: Sequence[Change]) -> li
     return [Refusal("empties-target", message, hint, (target,), ways=(APPROVE, flag))]
 
 
-def _other_repo(situation: Situation, target: str, changes: Iterable[Change]) -> list[Refusal]:
-    """Two repos on one state directory would each delete what the other one made."""
+def _from_elsewhere(situation: Situation, target: str, changes: Iterable[Change]) -> list[Refusal]:
+    """Two repos on one state directory would each delete what the other one made, two environments change it too."""
     before = situation.elsewhere.get(target)
+    if before is None:
+        return []
+    if before.environment != situation.environment:
+        return _other_environment(situation, target, changes, before.environment)
     deletes = [c for c in changes if c.action is Action.DELETE and not _retained(situation, c)]
-    if not before or not deletes:
+    if not deletes:
         return []
     message = (
-        f"target {target}: {len(deletes)} of what was applied from {before} would be deleted, since this repo does not "
-        "name it"
+        f"target {target}: {len(deletes)} of what was applied from {before.repo} would be deleted, since this repo "
+        "does not name it"
     )
     hint = "give each repo a state directory of its own (RECONCILER_STATE_DIR), unless this one takes the other's place"
     return [Refusal("other-repo", message, hint, (target,), ways=(APPROVE,))]
+
+
+def _other_environment(situation: Situation, target: str, changes: Iterable[Change], before: str) -> list[Refusal]:
+    touched = [
+        c for c in changes if c.action in (Action.UPDATE, Action.REPLACE, Action.DELETE) and not _retained(situation, c)
+    ]
+    if not touched:
+        return []
+    deletes = sum(c.action is Action.DELETE for c in touched)
+    theirs = f"in environment {before}" if before else "without an environment"
+    ours = f"environment {situation.environment}" if situation.environment else "no environment"
+    message = (
+        f"target {target}: {len(touched) - deletes} of what was applied {theirs} would be changed and {deletes} "
+        f"deleted by a plan for {ours}"
+    )
+    hint = "give each environment a state directory of its own (RECONCILER_STATE_DIR), unless this one takes its place"
+    return [Refusal("other-environment", message, hint, (target,), ways=(APPROVE,))]
 
 
 def with_digest(plan: Plan) -> Plan:

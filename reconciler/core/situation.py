@@ -28,6 +28,19 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """What a target was applied to from.
+
+    Args:
+        repo: The repo and the path in it, the same for every clone.
+        environment: Whose overlay was used; empty for none.
+    """
+
+    repo: str
+    environment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Rails:
     """Thresholds of the safety rails, from the operator's settings.
 
@@ -53,7 +66,8 @@ class Situation:
         incomplete: Services that have documents with errors; nothing of theirs is touched.
         removed: Services whose documents this revision, loaded whole, took out.
         suspended: Services that `reconciler suspend` stopped.
-        elsewhere: Targets last applied to from another repo or path than this one -> which.
+        elsewhere: Targets last applied to from another repo, path or environment than this one -> which.
+        environment: Whose overlay the desired resources were made with; empty for none.
         deployments: By service, for what a resource does not tell: where the service's document stands.
         agreed: What the first of two looks wanted deleted, so that the second deletes nothing else; None for a first.
     """
@@ -69,7 +83,8 @@ class Situation:
     incomplete: frozenset[str] = frozenset()
     removed: frozenset[str] = frozenset()
     suspended: frozenset[str] = frozenset()
-    elsewhere: Mapping[str, str] = field(default_factory=dict[str, str])
+    elsewhere: Mapping[str, Origin] = field(default_factory=dict[str, "Origin"])
+    environment: str = ""
     deployments: Mapping[str, Deployment] = field(default_factory=dict[str, Deployment])
     agreed: frozenset[ResourceId] | None = None
     holds: Mapping[ResourceId, Hold] = field(default_factory=dict[ResourceId, Hold])

@@ -20,6 +20,7 @@ from reconciler.core.resources import Desired, ResourceId
 from reconciler.core.secrets import Secret
 from reconciler.manifests.collecting import uncollected
 from reconciler.manifests.load import DocumentCache, Repo, load
+from reconciler.manifests.overlays.environment import Environment, in_environment
 from reconciler.manifests.resolve import Resolution, resolve
 
 # What several services share has no policy of its own but this: it may be taken over if one of them asks for that.
@@ -38,6 +39,7 @@ class DesiredState:
         services: Every service that the revision names, resolved or not.
         incomplete: Services with errors, which are left alone.
         whole: No document has an error.
+        environment: Whose overlay the documents were read with; empty for none.
         keys: The key to test and score each service with, where it wants one.
     """
 
@@ -51,6 +53,7 @@ class DesiredState:
     warnings: tuple[Problem, ...]
     keys: Mapping[str, Secret]
     deployments: Mapping[str, Deployment] = field(default_factory=dict[str, Deployment])
+    environment: str = ""
 
 
 @dataclass
@@ -61,13 +64,16 @@ class DesiredStates:
         drivers: A driver for each target name that services use; raises InvalidError for a type without one.
         registries: Drivers of the built-in registries, which every deployment is rendered through.
         fill: Replaces secret references; the identity function in offline plans.
+        environment: Whose overlay is laid over the documents; empty for none.
     """
 
     drivers: Callable[[Mapping[str, Target]], tuple[Mapping[str, Renderer], Sequence[Problem]]]
     registries: Sequence[Renderer]
     fill: Fill
     cache: DocumentCache | None = None
+    environment: str = ""
     _repo: Repo | None = field(default=None, init=False)
+    _environment: Environment | None = field(default=None, init=False)
     _resolution: Resolution | None = field(default=None, init=False)
     _rendered: dict[str, tuple[Deployment, Deployment, tuple[Desired, ...]]] = field(
         default_factory=dict[str, "tuple[Deployment, Deployment, tuple[Desired, ...]]"], init=False
@@ -82,11 +88,12 @@ class DesiredStates:
 
     def _of(self, tree: Tree) -> DesiredState:
         self._repo = load(tree, self.cache, self._repo)
+        self._environment = in_environment(self._repo, self.environment, self.cache, self._environment)
         catalogue: Mapping[str, Mapping[str, str]] = {}
         for registry in self.registries:
             if isinstance(registry, Catalogue):
                 catalogue = registry.catalogue()
-        self._resolution = resolve(self._repo, tree, catalogue, self._resolution, self.cache)
+        self._resolution = resolve(self._environment.repo, tree, catalogue, self._resolution, self.cache)
         resolution = self._resolution
         problems = list(resolution.problems)
         drivers, unknown_types = self.drivers({d.target.name: d.target for d in resolution.deployments})
@@ -135,6 +142,7 @@ class DesiredStates:
             warnings=tuple(p for p in problems if p.severity is Severity.WARNING),
             keys=keys,
             deployments={service: entry[1] for service, entry in kept.items()},
+            environment=self.environment,
         )
 
     def _filled(self, deployment: Deployment) -> tuple[Deployment, list[Problem]]:

@@ -21,7 +21,7 @@ from reconciler.core.report import Report, ReportMemo, report_of
 from reconciler.core.resources import Baseline, Observation, ResourceId
 from reconciler.core.safety import standing
 from reconciler.core.secrets import Secret
-from reconciler.core.situation import Hold, Memo, Rails, Situation
+from reconciler.core.situation import Hold, Memo, Origin, Rails, Situation
 from reconciler.engine.apply import Apply
 from reconciler.engine.clock import Cancel, Clock
 from reconciler.engine.desired import DesiredState
@@ -30,7 +30,14 @@ from reconciler.engine.observing import Observer
 from reconciler.engine.outcome import ApplyOptions, Look, Outcome
 from reconciler.engine.portion import portion
 from reconciler.engine.progress import Progress, Result
-from reconciler.engine.record import ORIGIN, SERVICES, after_run, notice_drift, record_run, remember_origin
+from reconciler.engine.record import (
+    SERVICES,
+    after_run,
+    notice_drift,
+    record_run,
+    recorded_origin,
+    remember_origin,
+)
 from reconciler.engine.settle import until_healthy
 from reconciler.engine.store import Store
 from reconciler.manifests.collecting import uncollected
@@ -138,7 +145,8 @@ class Reconciler:
             incomplete=state.incomplete,
             removed=removed,
             suspended=frozenset(self.store.suspensions()),
-            elsewhere=self._elsewhere(drivers),
+            elsewhere=self._elsewhere(drivers, state.environment),
+            environment=state.environment,
             deployments=state.deployments,
             holds=held,
             rails=self.rails,
@@ -146,12 +154,13 @@ class Reconciler:
             warnings=state.warnings,
         )
 
-    def _elsewhere(self, targets: Iterable[str]) -> dict[str, str]:
-        """Targets last applied to from another repo, with that repo."""
+    def _elsewhere(self, targets: Iterable[str], environment: str) -> dict[str, Origin]:
+        """Targets last applied to from another repo or in another environment, with what that was."""
         if not self.origin:
             return {}
-        recorded = ((name, self.store.fact(ORIGIN + name)) for name in targets)
-        return {name: before for name, before in recorded if before and before != self.origin}
+        here = Origin(self.origin, environment)
+        recorded = ((name, recorded_origin(self.store, name)) for name in targets)
+        return {name: before for name, before in recorded if before is not None and before != here}
 
     def _report(
         self, made: Plan, observations: Mapping[str, Observation], baselines: Mapping[ResourceId, Baseline]
@@ -202,7 +211,7 @@ class Reconciler:
                 break
             look = self.look(look.scope, look.tree, holds=not options.ignore_holds)
         after_run(self.store, look, tuple(results.values()), options.targets, self.clock.now(), self.backoff)
-        remember_origin(self.store, self.origin, results)
+        remember_origin(self.store, Origin(self.origin, look.state.environment), results)
         unhealthy: dict[str, str] = {}
         if results and options.wait and not cancel.requested:
             drivers, _ = self.drivers(self._targets(look))

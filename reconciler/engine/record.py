@@ -10,7 +10,7 @@ import structlog
 
 from reconciler.core.errors import StaleError
 from reconciler.core.resources import ResourceId
-from reconciler.core.situation import Hold
+from reconciler.core.situation import Hold, Origin
 from reconciler.core.values import digest
 from reconciler.engine.lifecycle import State
 from reconciler.engine.outcome import ApplyOptions, Look, Outcome
@@ -52,10 +52,16 @@ def after_run(
         _remember_services(store, look, own)
 
 
-def remember_origin(store: Store, origin: str, results: Iterable[ResourceId]) -> None:
-    """Which repo the targets of a run were applied to from."""
-    for target in {id_.target for id_ in results} if origin else ():
-        store.put_fact(ORIGIN + target, origin)
+def remember_origin(store: Store, origin: Origin, results: Iterable[ResourceId]) -> None:
+    """What the targets of a run were applied to from."""
+    for target in {id_.target for id_ in results} if origin.repo else ():
+        store.put_fact(ORIGIN + target, {"repo": origin.repo, "environment": origin.environment})
+
+
+def recorded_origin(store: Store, target: str) -> Origin | None:
+    """What a target was last applied to from; None if that is not known."""
+    found = store.fact(ORIGIN + target)
+    return Origin(str(found["repo"]), str(found["environment"])) if found else None
 
 
 def _remember_services(store: Store, look: Look, own: frozenset[str] | None) -> None:
@@ -140,6 +146,7 @@ def record_run(store: Store, look: Look, outcome: Outcome, options: ApplyOptions
         "seconds": round(seconds, 3),
         "changes": changes,
         "by": options.by,
+        "environment": look.plan.environment,
     }
     if outcome.unhealthy:
         data["unhealthy"] = dict(outcome.unhealthy)

@@ -15,7 +15,7 @@ _INTRODUCTION = f"""# Manifests
 
 Generated from the code that validates them; do not edit.
 
-A manifest repo holds YAML documents of five kinds. Every document has `apiVersion: reconciler/v1`, a `kind`,
+A manifest repo holds YAML documents of six kinds. Every document has `apiVersion: reconciler/v1`, a `kind`,
 `metadata` and a `spec`. A file may hold several documents. The kind decides what a document is; folders are a habit:
 
 | folder | kind |
@@ -24,12 +24,13 @@ A manifest repo holds YAML documents of five kinds. Every document has `apiVersi
 | `inference/` | `InferenceConfig` |
 | `targets/` | `Target` |
 | `services/` | `Service` |
+| `environments/` | `Overlay`, optional: what one environment changes |
 | `reconciler.yaml` | `Defaults`, optional |
 
 **Which files count.** A document is a manifest by its `apiVersion`, wherever its file is (names that begin with a dot
 are left out). So that a forgotten line is not taken for a deletion, every YAML document in `services/` and `targets/`
-must be a manifest, and in `models/` and `inference/`, where conda files and the like belong too, every one that has an
-`apiVersion`, `kind` or `spec`. All other YAML files are left alone.
+must be a manifest, and in `models/`, `inference/` and `environments/`, where conda files and the like belong too, every
+one that has an `apiVersion`, `kind` or `spec`. All other YAML files are left alone.
 
 **YAML.** Only `true` and `false` are booleans: `yes`, `no`, `on`, `off` stay text. Dates and digits with a leading zero
 stay text. Anchors, aliases and `<<` work within a document; tags (`!…`) and duplicate keys are refused. A file may have
@@ -43,10 +44,15 @@ from there.
 `valueFrom: {{file: PATH}}`; the operator's settings say which names and folders may be used. A variable whose name or
 value looks like a secret is refused as a literal; if it is none, write `NAME: {{value: …}}`.
 
-**Layers.** A service's settings are those of the `Defaults`, then its target's, then its own: later ones win, mappings
-merge key by key, lists are replaced. In each of them the block of the target's type wins over the common settings
-beside it. Environment variables begin with those of the inference config. Rules of a drift policy add up; the last that
-matches a field wins, and within one document the order is `heal`, `report`, `createOnly`, `ignore`.
+**Layers.** A service's settings and policy are those of the `Defaults`, then its target's, then its own: later ones
+win, mappings merge key by key, lists are replaced. In each of them the block of the target's type wins over the common
+settings beside it. Environment variables begin with those of the inference config. Rules of a drift policy add up; the
+last that matches a field wins, and within one document the order is `heal`, `report`, `createOnly`, `ignore`.
+
+**Environments.** An `Overlay` says what one environment, named by its `metadata.name`, changes in the documents;
+`--env` or the operator's settings choose it. It is laid over the documents before the layers are: a service's own
+settings, as its overlay leaves them, win over those of its target and of the `Defaults`, as theirs leaves them.
+[overlays.md](overlays.md) has the rules, with examples.
 
 **Versions.** A model without `version` has the number of the registered version with the same bytes, or the next one.
 `latest` is the highest version that the repo declares; only for a model that the repo does not declare it is the
@@ -60,7 +66,7 @@ def reference_markdown() -> str:
     definitions = cast("dict[str, Any]", found["manifest.json"]["$defs"])
     lines: list[str] = [_INTRODUCTION]
     seen: set[str] = set()
-    for name in ("Service", "Model", "InferenceConfig", "Target", "Defaults"):
+    for name in ("Service", "Model", "InferenceConfig", "Target", "Defaults", "Overlay"):
         schema = definitions[name]
         lines += [f"## {name}", "", schema["description"], ""]
         for part in ("metadata", "spec"):

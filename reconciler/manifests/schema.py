@@ -36,12 +36,12 @@ class _Generator(GenerateJsonSchema):
 
 def schemas() -> dict[str, dict[str, Any]]:
     """Schemas by file name, `manifest.json` last."""
-    from reconciler.manifests.kinds.documents import KINDS
+    from reconciler.manifests.kinds.overlay import KINDS
 
     found: dict[str, dict[str, Any]] = {}
     definitions: dict[str, Any] = {}
     for name, kind in KINDS.items():
-        schema = kind.model_json_schema(schema_generator=_Generator)
+        schema = _of_overlay() if name == "Overlay" else kind.model_json_schema(schema_generator=_Generator)
         found[f"{name.lower()}.json"] = {"$schema": DIALECT, **schema}
         definitions.update(schema.get("$defs", {}))
         definitions[name] = {key: value for key, value in schema.items() if key != "$defs"}
@@ -61,6 +61,24 @@ def schemas() -> dict[str, dict[str, Any]]:
         "$defs": dict(sorted(definitions.items())),
     }
     return found
+
+
+def _of_overlay() -> dict[str, Any]:
+    """The schema of overlays: what an override may say of a `spec` depends on its kind."""
+    from reconciler.manifests.kinds.overlay import DOCUMENT_KINDS, Overlay, partial_spec_of
+
+    schema = Overlay.model_json_schema(schema_generator=_Generator)
+    definitions = schema["$defs"]
+    cases: list[dict[str, Any]] = []
+    for name in DOCUMENT_KINDS:
+        part = partial_spec_of(name).model_json_schema(schema_generator=_Generator)
+        definitions.update(part.pop("$defs", {}))
+        definitions[part["title"]] = part
+        spec = {"properties": {"spec": {"$ref": f"#/$defs/{part['title']}"}}}
+        cases.append({"if": {"properties": {"kind": {"const": name}}, "required": ["kind"]}, "then": spec})
+    definitions["Override"]["allOf"] = cases
+    schema["$defs"] = dict(sorted(definitions.items()))
+    return schema
 
 
 def write_schemas(folder: Path) -> list[Path]:

@@ -30,20 +30,22 @@ def validate(document: Document) -> tuple[Manifest | None, list[Problem]]:
     # Imported here, since a run in which no document changed does without pydantic.
     from pydantic import ValidationError
 
-    from reconciler.manifests.kinds.overlay import KINDS
+    from reconciler.manifests.kinds.overlay import KINDS, Overlay
+    from reconciler.manifests.overlays.checking import check_overrides
 
     kind = KINDS[value["kind"]]
     try:
         model = kind.model_validate(value)
     except ValidationError as exc:
-        return None, problems_of(exc, value, marks, kind)
+        wrong = problems_of(exc, value, marks, kind)
+        return None, [*wrong, *(check_overrides(value, marks)[1] if kind is Overlay else ())]
     data = model.model_dump(by_alias=True, exclude_unset=True)
-    if data["kind"] == "Overlay":
-        from reconciler.manifests.overlays.checking import check_overrides
-
-        problems = check_overrides(data["spec"]["overrides"], value, marks)
-        if problems:
-            return None, problems
+    if kind is Overlay:
+        specs, wrong = check_overrides(value, marks)
+        if wrong:
+            return None, wrong
+        for index, spec in specs.items():
+            data["spec"]["overrides"][index]["spec"] = spec
     metadata = data.get("metadata", {})
     manifest = Manifest(
         kind=data["kind"],

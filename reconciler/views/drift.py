@@ -37,6 +37,7 @@ def as_json(plan: Plan, since: dict[ResourceId, float]) -> dict[str, Any]:
         "kind": "Drift",
         "formatVersion": 1,
         "revision": str(plan.revision),
+        "environment": plan.environment,
         "drifted": bool(plan.drift),
         "pending": plan.pending,
         "targets": {name: state.value for name, state in plan.targets.items()},

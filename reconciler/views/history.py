@@ -50,10 +50,11 @@ def text(attempts: Sequence[Attempt], style: Style = PLAIN) -> str:
 def _row(attempt: Attempt) -> list[Cell]:
     data = attempt.data
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(attempt.at))
+    where = data.get("environment")
     took = f"{float(data['seconds']):.1f} s" if "seconds" in data else ""
     return [
         Cell(when),
-        Cell(printable(short_revision(attempt.revision))),
+        Cell(printable(short_revision(attempt.revision) + (f" in {where}" if where else ""))),
         Cell(printable(attempt.outcome), (_STYLES.get(attempt.outcome, "dim"),)),
         Cell(took),
         Cell(printable(str(data.get("by") or ""))),

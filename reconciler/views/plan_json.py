@@ -29,6 +29,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "formatVersion": FORMAT_VERSION,
         "digest": plan.digest,
         "revision": revision(plan.revision),
+        "environment": plan.environment,
         "summary": {action.value: count for action, count in counts(plan).items()},
         "pending": plan.pending,
         "drifted": bool(plan.drift),

@@ -25,7 +25,7 @@ def render(plan: Plan, limit: int = LONGEST) -> str:
         MARKER,
         f"### {escape(summary_line(plan))}",
         "",
-        f"`{_code(plan.revision.short)}` {_subject(plan)}".rstrip(),
+        f"`{_code(plan.revision.short)}`{_environment(plan)} {_subject(plan)}".rstrip(),
     ]
     if not plan.empty:
         head.append(f"Digest `{plan.digest}`")
@@ -53,6 +53,10 @@ def render(plan: Plan, limit: int = LONGEST) -> str:
 def escape(text: str) -> str:
     """Text that Markdown shows as it is: no links, no mentions, no HTML."""
     return _SPECIAL.sub(r"\\\1", printable(text)).replace("\\@", "&#64;")
+
+
+def _environment(plan: Plan) -> str:
+    return f" in `{_code(plan.environment)}`" if plan.environment else ""
 
 
 def _subject(plan: Plan) -> str:

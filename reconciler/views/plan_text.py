@@ -43,7 +43,8 @@ def _lines(plan: Plan, style: Style) -> Iterator[str]:
 
 def _revision(plan: Plan) -> str:
     subject = printable(plan.revision.subject)
-    return f"{printable(plan.revision.short)} {subject}".rstrip()
+    where = f" in {printable(plan.environment)}" if plan.environment else ""
+    return f"{printable(plan.revision.short)}{where} {subject}".rstrip()
 
 
 def _group(group: Group, style: Style) -> Iterator[str]:

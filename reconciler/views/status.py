@@ -24,7 +24,8 @@ def text(report: Report, now: float, applied_at: dict[str, float], style: Style 
         now: Unix time in seconds.
         applied_at: When each service was last changed, Unix seconds, where it is known.
     """
-    lines = table(HEAD, [_row(s, now, applied_at.get(s.name)) for s in report.services], style)
+    lines = [f"Environment {printable(report.environment)}"] if report.environment else []
+    lines += table(HEAD, [_row(s, now, applied_at.get(s.name)) for s in report.services], style)
     if not report.services:
         lines.append("There are no services.")
     for name, state in sorted(report.targets.items()):
@@ -97,6 +98,7 @@ def as_json(report: Report, applied_at: dict[str, float] | None = None) -> dict[
         "formatVersion": FORMAT_VERSION,
         "installation": report.installation,
         "revision": report.revision,
+        "environment": report.environment,
         "health": report.health.value,
         "targets": dict(report.targets),
         "unseen": dict(report.unseen),

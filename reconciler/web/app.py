@@ -94,6 +94,7 @@ def status_of(snapshot: Snapshot) -> dict[str, Any]:
         "version": STATUS_VERSION,
         "installation": report.installation,
         "revision": snapshot.revision,
+        "environment": report.environment,
         "sourceError": snapshot.source_error,
         "health": report.health.value,
         "targets": targets,

@@ -75,7 +75,7 @@ class BoardCollector(Collector):
         info.add_metric((), {"version": version("reconciler")})
         yield info
         loaded = InfoMetricFamily("reconciler_revision", "The revision that targets are reconciled to.")
-        loaded.add_metric((), {"revision": snapshot.revision})
+        loaded.add_metric((), {"revision": snapshot.revision, "environment": snapshot.report.environment})
         yield loaded
         yield GaugeMetricFamily("reconciler_queue_depth", "Targets that wait for a worker.", snapshot.queue_depth)
         yield GaugeMetricFamily(

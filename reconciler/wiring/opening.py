@@ -59,13 +59,18 @@ class Installation:
 
 
 def installation(
-    places: Places, settings: Settings | None, source: Callable[[], Tree], given: Store | None = None
+    places: Places,
+    settings: Settings | None,
+    source: Callable[[], Tree],
+    given: Store | None = None,
+    environment: str = "",
 ) -> Installation:
     """Opens an installation: store, identity, drivers, engine.
 
     Args:
         source: Gives the tree of the revision to reconcile.
         given: The store, where it is open already; it stays open.
+        environment: Whose overlay is laid over the documents; empty for none.
 
     Raises:
         InvalidError: The state directory, the store or the identity cannot be used.
@@ -111,7 +116,7 @@ def installation(
     built_in = (models, environments)
     reconciler = Reconciler(
         source,
-        DesiredStates(targets, built_in, keyring.fill, cache),
+        DesiredStates(targets, built_in, keyring.fill, cache, environment),
         targets,
         built_in,
         store,
@@ -131,8 +136,13 @@ def origin_of(source: Source) -> str:
     return f"{source.origin}, path {source.path}" if source.path else source.origin
 
 
-def daemon_parts(places: Places, settings: Settings | None, wanted: SourceSettings, store: Store) -> DaemonParts:
+def daemon_parts(
+    places: Places, settings: Settings | None, wanted: SourceSettings, store: Store, environment: str = ""
+) -> DaemonParts:
     """What the daemon is made of; made anew when settings are reloaded.
+
+    Args:
+        environment: Whose overlay is laid over the documents; empty for none.
 
     Raises:
         InvalidError: The repo or the settings cannot be used.
@@ -142,7 +152,7 @@ def daemon_parts(places: Places, settings: Settings | None, wanted: SourceSettin
     from reconciler.source.local import LocalSource
 
     source = open_repo(wanted, places)
-    opened = installation(places, settings, source.tree, store)
+    opened = installation(places, settings, source.tree, store, environment)
     opened.reconciler.origin = origin_of(source)
     options = Options()
     if settings is not None:

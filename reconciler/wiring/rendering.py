@@ -33,8 +33,12 @@ class Offline:
         return {**{registry.target: registry for registry in self.registries}, **found}
 
 
-def offline(places: Places, settings: Settings | None, cache: DocumentCache) -> Offline:
-    """The parts of an offline plan; nothing is opened, nothing is made but the cache."""
+def offline(places: Places, settings: Settings | None, cache: DocumentCache, environment: str = "") -> Offline:
+    """The parts of an offline plan; nothing is opened, nothing is made but the cache.
+
+    Args:
+        environment: Whose overlay is laid over the documents; empty for none.
+    """
     from reconciler.artifacts.environments.machine import find_machine
     from reconciler.artifacts.environments.render import EnvironmentRenderer
     from reconciler.artifacts.models.render import ModelRenderer
@@ -57,4 +61,5 @@ def offline(places: Places, settings: Settings | None, cache: DocumentCache) -> 
         ModelRenderer(of_models, registered),
         EnvironmentRenderer(of_environments, lambda: find_machine(os.environ, of_environments), cache),
     )
-    return Offline(DesiredStates(targets, built_in, lambda deployment: (deployment, []), cache), targets, built_in)
+    states = DesiredStates(targets, built_in, lambda deployment: (deployment, []), cache, environment)
+    return Offline(states, targets, built_in)

@@ -56,6 +56,7 @@ class House:
     wanted: Sequence[Desired] = ()
     whole: bool = True
     number: int = 0
+    environment: str = ""
     on_progress: Callable[[Any], None] = lambda event: None
     reconciler: Reconciler = field(init=False)
 
@@ -76,7 +77,10 @@ class House:
         services = frozenset(d.service for d in self.wanted if d.service)
         targets = {name: Target(name, "memory") for name in self.worlds}
         revision = Revision(f"{self.number:040x}", "main")
-        return DesiredState(revision, tuple(self.wanted), targets, services, frozenset(), self.whole, (), (), {})
+        desired = tuple(self.wanted)
+        return DesiredState(
+            revision, desired, targets, services, frozenset(), self.whole, (), (), {}, environment=self.environment
+        )
 
     def want(self, *desired: Desired) -> House:
         """A new commit."""

@@ -329,6 +329,41 @@ def test_another_repo_on_the_same_record_deletes_nothing_unasked(house: House):
     assert not house.go().refusals
 
 
+def test_another_environment_on_the_same_record_changes_nothing_unasked(house: House):
+    """Two environments of one repo at one target do not overwrite each other; an approval hands the target over."""
+    house.reconciler.origin = "https://example.com/one"
+    house.environment = "staging"
+    house.want(service("a"), service("b"))
+    house.go()
+    house.environment = "production"
+    house.want(service("a", workers=2), service("c"))
+
+    refused = house.go()
+
+    assert [r.code for r in refused.refusals] == ["other-environment"]
+    assert refused.refusals[0].message == (
+        "target east: 1 of what was applied in environment staging would be changed and 1 deleted by a plan for "
+        "environment production"
+    )
+    assert house.worlds["east"].names() == ["service/a", "service/b"]
+    house.store.approve(refused.plan.digest, "ann")
+    house.go()
+    assert house.worlds["east"].names() == ["service/a", "service/c"]
+    house.want(service("a", workers=3))
+    assert not house.go().refusals
+    assert [entry.data["environment"] for entry in house.store.history(9)] == ["production", "production", "staging"]
+
+
+def test_the_same_plan_for_another_environment_is_another_plan(house: House):
+    """An approval of what staging would do approves nothing in production."""
+    house.environment = "staging"
+    staging = house.want(service("a")).plan()
+    house.environment = "production"
+    production = house.plan()
+    assert (staging.environment, production.environment) == ("staging", "production")
+    assert staging.digest != production.digest
+
+
 def test_a_lost_store_adopts_what_runs(tmp_path: Path, clock):
     """Nothing is written to the target, and the next plan is empty."""
     worlds = {"east": World()}

@@ -96,7 +96,7 @@ def _offline(session: Session, base_ref: str | None) -> Plan:
             raise
         base_tree = None
     cache = wiring.document_cache(session.places)
-    offline = wiring.offline(session.places, session.settings, cache)
+    offline = wiring.offline(session.places, session.settings, cache, session.environment)
     base = offline.states.of(base_tree) if base_tree is not None else None
     head = offline.states.of(tree)
     targets = {**(base.targets if base else {}), **head.targets}

@@ -51,12 +51,12 @@ def run(arguments: Namespace, console: Console) -> int:
     store = wiring.open_store(places)
     try:
         wanted = wiring.source_settings(session.repo, session.ref, session.path, settings)
-        parts = wiring.daemon_parts(places, settings, wanted, store)
+        parts = wiring.daemon_parts(places, settings, wanted, store, session.environment)
 
         def reload() -> DaemonParts:
             fresh = Session(arguments)
             anew = wiring.source_settings(fresh.repo, fresh.ref, fresh.path, fresh.settings)
-            return wiring.daemon_parts(places, fresh.settings, anew, store)
+            return wiring.daemon_parts(places, fresh.settings, anew, store, fresh.environment)
 
         metrics = Metrics()
         listen = arguments.listen or (settings.daemon.listen if settings else DEFAULT_LISTEN)

@@ -22,7 +22,7 @@ def configure(parser: Parser) -> None:
             ("reconciler schema --write schema", "one file a kind; name it in a first line for an editor"),
         ),
     )
-    parser.add_argument("kind", nargs="?", help="Model, InferenceConfig, Target, Service or Defaults")
+    parser.add_argument("kind", nargs="?", help="Model, InferenceConfig, Target, Service, Defaults or Overlay")
     parser.add_argument("--write", metavar="DIR", help="write files in place of printing")
     add_output(parser, ("text", "json"))
 

@@ -148,6 +148,7 @@ class Board:
         self._changed = threading.Condition()
         self._installation = installation
         self._revision = ""
+        self._environment = ""
         self._source_error = ""
         self._loaded = False
         self._stopping = False
@@ -157,11 +158,14 @@ class Board:
 
     # Writing
 
-    def loaded(self, revision: str, problems: tuple[Problem, ...], targets: Iterable[str]) -> None:
+    def loaded(
+        self, revision: str, problems: tuple[Problem, ...], targets: Iterable[str], environment: str = ""
+    ) -> None:
         """A revision was loaded; targets that are no more are forgotten."""
         now = self._monotonic()
         with self._changed:
             self._revision, self._problems, self._loaded, self._source_error = revision, problems, True, ""
+            self._environment = environment
             self._targets = {name: self._targets.get(name, TargetStatus(now, life=now)) for name in targets}
             self._reports = {name: report for name, report in self._reports.items() if name in self._targets}
             self._changed.notify_all()
@@ -240,7 +244,9 @@ class Board:
         services = [service for report in self._reports.values() for service in report.services]
         targets = {name: state for report in self._reports.values() for name, state in report.targets.items()}
         ordered = tuple(sorted(services, key=lambda s: (s.name, s.target)))
-        return Report(self._installation, self._revision, ordered, dict(sorted(targets.items())))
+        return Report(
+            self._installation, self._revision, ordered, dict(sorted(targets.items())), environment=self._environment
+        )
 
 
 def counted(words: Iterable[str]) -> dict[str, int]:

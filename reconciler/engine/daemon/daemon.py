@@ -352,7 +352,7 @@ class Daemon:
             state = inputs.state
             targets = targets_of(self._parts.reconciler, state)
             revision = str(inputs.tree.revision)
-            self.board.loaded(revision, state.problems, targets)
+            self.board.loaded(revision, state.problems, targets, state.environment)
             for gone in self._queue.keys() - targets - {SOURCE}:
                 self._queue.drop(gone)
             if changed:

@@ -77,6 +77,7 @@ def tell_revision(inputs: Inputs) -> None:
         revision=revision.short,
         sha=revision.sha,
         subject=revision.subject,
+        environment=inputs.state.environment or None,
         services=len(inputs.state.services),
         resources=len(inputs.state.desired),
         errors=len(errors),

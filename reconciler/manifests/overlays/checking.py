@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 
 from reconciler.core.problems import Problem
-from reconciler.manifests.kinds.overlay import partial_spec_of, spec_of
+from reconciler.core.values import lookup
+from reconciler.manifests.kinds.overlay import DOCUMENT_KINDS, partial_spec_of, spec_of
 from reconciler.manifests.repo import Places
 from reconciler.manifests.validate import problems_of
 
 
-def check_overrides(overrides: list[dict[str, Any]], document: dict[str, Any], marks: Places) -> list[Problem]:
-    """What an overlay's overrides say that their kinds do not know; what they say is brought into normal form in place.
+def check_overrides(document: dict[str, Any], marks: Places) -> tuple[dict[int, dict[str, Any]], list[Problem]]:
+    """The normal form of what each override says of a `spec`, by index, and what its kind does not know of it.
 
     Args:
-        document: The whole overlay as it was written.
+        document: The whole overlay as it was written, in which other things may be wrong.
     """
+    overrides = lookup(document, "/spec/overrides")
+    found: dict[int, dict[str, Any]] = {}
     problems: list[Problem] = []
-    for index, override in enumerate(overrides):
-        if override.get("spec") is None:
+    for index, override in enumerate(cast("list[Any]", overrides) if isinstance(overrides, list) else ()):
+        kind, spec = lookup(override, "/kind"), lookup(override, "/spec")
+        if not isinstance(kind, str) or kind not in DOCUMENT_KINDS or not isinstance(spec, dict):
             continue
-        kind = partial_spec_of(override["kind"])
+        model = partial_spec_of(kind)
         try:
-            model = kind.model_validate(override["spec"])
+            found[index] = model.model_validate(spec).model_dump(by_alias=True, exclude_unset=True)
         except ValidationError as error:
-            problems += problems_of(error, document, marks, kind, ("spec", "overrides", index, "spec"))
-        else:
-            override["spec"] = model.model_dump(by_alias=True, exclude_unset=True)
-    return problems
+            problems += problems_of(error, document, marks, model, ("spec", "overrides", index, "spec"))
+    return found, problems
 
 
 def checked(kind: str, name: str, spec: Any, places: Places) -> tuple[dict[str, Any] | None, list[Problem]]:
