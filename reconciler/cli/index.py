@@ -56,6 +56,8 @@ COMMANDS: dict[str, Entry] = {
     "approve": Entry("approve", "approve a plan that a safety rail refused"),
     "destroy": Entry("destroy", "take services away from their targets"),
     "schema": Entry("schema", "JSON Schemas of the manifests, for editors"),
+    "lock list": Entry("lock:LIST", "who is at work on the state: the lease"),
+    "lock release": Entry("lock:RELEASE", "take the lease from a holder that does not give it back"),
     "doctor": Entry("doctor", "check this machine and the settings"),
     "completion": Entry("completion", "shell completion for bash, zsh or fish"),
 }

@@ -82,12 +82,15 @@ def _dispatch(words: list[str], console: Console) -> int:
     name = words[0]
     if name.startswith("-"):
         raise UsageError(f"unknown option {name!r}", hint="options follow the command: `reconciler plan -o json`")
+    name, rest = _command(words)
     entry = COMMANDS.get(name)
     if entry is None:
-        raise UsageError(f"unknown command {name!r}", hint=closest(name, COMMANDS) or "see `reconciler --help`")
+        below = [f"`{known}`" for known in COMMANDS if known.startswith(f"{words[0]} ")]
+        hint = f"there are {', '.join(below)}" if below else closest(name, COMMANDS) or "see `reconciler --help`"
+        raise UsageError(f"unknown command {name!r}", hint=hint)
     parser, command = Parser(f"reconciler {name}"), entry.load(name)
     command.configure(parser)
-    found = parser.parse(words[1:])
+    found = parser.parse(rest)
     console = Console(
         output=getattr(found, "output", "text"),
         plain=getattr(found, "no_color", False),
@@ -96,9 +99,15 @@ def _dispatch(words: list[str], console: Console) -> int:
     return command.run(found, console)
 
 
+def _command(words: list[str]) -> tuple[str, list[str]]:
+    """The command's name, of two words where there is one (`lock list`), and its arguments."""
+    both = " ".join(words[:2])
+    return (both, words[2:]) if len(words) > 1 and both in COMMANDS else (words[0], words[1:])
+
+
 def _help(words: list[str], console: Console) -> int:
-    if len(words) > 1 and words[1] in COMMANDS:
-        return _dispatch([words[1], "--help"], console)
+    if len(words) > 1 and _command(words[1:])[0] in COMMANDS:
+        return _dispatch([*_command(words[1:])[0].split(), "--help"], console)
     width = max(len(name) for name in COMMANDS)
     lines = [f"  {name:<{width}}  {entry.summary}" for name, entry in COMMANDS.items()]
     overview = [

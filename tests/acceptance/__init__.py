@@ -78,7 +78,9 @@ TABLE: dict[str, tuple[str, ...]] = {
     "a dead holder's lease passes on, late writes fail": (
         "engine/test_store.py::test_an_expired_lease_passes_on_with_a_higher_fence_and_late_writes_fail",
         "daemon/test_process.py::test_a_killed_daemon_leaves_its_lease_to_the_next",
+        "engine/test_store.py::test_a_lease_that_is_taken_away_binds_nobody_and_its_holder_writes_nothing",
         MACHINE + "test_a_second_command_waits_for_nobody_and_says_who_is_at_work",
+        MACHINE + "test_a_daemon_that_hangs_loses_its_lease_to_the_next",
     ),
     "another way of computing digests recreates nothing": (
         HERE + "test_another_way_of_computing_digests_recreates_nothing",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -121,3 +122,25 @@ def test_a_second_command_waits_for_nobody_and_says_who_is_at_work(home: Home) -
         kill(daemon.process.pid)
     assert home.run("apply").returncode == 0
     assert until(lambda: home.run("status").returncode == 0)
+
+
+def test_a_daemon_that_hangs_loses_its_lease_to_the_next(home: Home) -> None:
+    """Stopped in its tracks it is refused, then forced: the next writer has a higher number, and it ends with 14."""
+    home.write({"services/one.yaml": service("one")})
+    home.ok("apply")
+    with home.daemon() as daemon:
+        daemon.until("reconcile", target="local", outcome="in sync")
+        (lease,) = home.json("lock", "list")["locks"]
+        assert (lease["state"], lease["pid"]) == ("held", daemon.process.pid)
+        os.kill(daemon.process.pid, signal.SIGSTOP)
+        try:
+            assert home.run("lock", "release", str(lease["id"])).returncode == 13
+            home.ok("lock", "release", str(lease["id"]), "--force")
+            home.write({"services/two.yaml": service("two")})
+            home.ok("apply")
+            (later,) = home.json("lock", "list")["locks"]
+            assert later["id"] == lease["id"] + 2
+        finally:
+            os.kill(daemon.process.pid, signal.SIGCONT)
+        assert daemon.process.wait(60) == 14
+    assert "released" in [attempt["outcome"] for attempt in home.json("history")["attempts"]]

@@ -6,8 +6,10 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -143,6 +145,44 @@ def test_approvals_are_recorded(reconciler: Run) -> None:
     """An approval is noted for the plan that will come."""
     done = reconciler("approve", "a" * 64)
     assert (done.returncode, done.stdout) == (0, f"approved {'a' * 64}\n")
+
+
+def test_the_lease_is_shown_and_taken_away(reconciler: Run, state: Path) -> None:
+    """Nobody yet; then the last holder, given back; another id, or one given back, cannot be released."""
+    assert "Nobody has been at work" in reconciler("lock", "list").stdout
+    assert reconciler("approve", "0" * 64).returncode == 0
+    (lease,) = json.loads(reconciler("lock", "list", "-o", "json").stdout)["locks"]
+    assert (lease["state"], lease["purpose"], lease["id"]) == ("released", "approve", 1)
+    done = reconciler("lock", "release", "1")
+    assert done.returncode == 14, done.stderr
+    assert "given back" in done.stderr
+    with closing(sqlite3.connect(state / "state.db", isolation_level=None)) as database:
+        database.execute("update lease set expires_at = 9e9, pid = 4194305")
+    assert "dead" in reconciler("lock", "list").stdout
+    assert "ended without giving lease 1 back" in reconciler("doctor").stdout
+    with closing(sqlite3.connect(state / "state.db", isolation_level=None)) as database:
+        database.execute("update lease set pid = ?", (os.getpid(),))
+    refused = reconciler("lock", "release", "1")
+    assert refused.returncode == 13, refused.stderr
+    assert str(os.getpid()) in refused.stderr
+    assert "held" in reconciler("lock", "list").stdout
+    assert reconciler("lock", "release", "1", "--force").returncode == 0
+    history = reconciler("history").stdout
+    assert "released" in history
+    assert "taken from approve on" in history
+    assert reconciler("approve", "0" * 64).returncode == 0
+    (lease,) = json.loads(reconciler("lock", "list", "-o", "json").stdout)["locks"]
+    assert lease["id"] == 3
+
+
+def test_half_a_command_names_its_halves(reconciler: Run) -> None:
+    """`lock` alone, or with a word it does not know, says what there is; help works for both words."""
+    for words in (("lock",), ("lock", "lst")):
+        done = reconciler(*words)
+        assert done.returncode == 10
+        assert "`lock list`" in done.stderr
+        assert "`lock release`" in done.stderr
+    assert "reconciler lock release 7" in reconciler("help", "lock", "release").stdout
 
 
 def test_a_damaged_store(reconciler: Run, repo: Path, state: Path) -> None:

@@ -53,7 +53,7 @@ def test_usage_errors_as_json(reconciler: Run) -> None:
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_help_of_every_command_has_examples(capsys: pytest.CaptureFixture[str], command: str) -> None:
     """`reconciler COMMAND --help` ends with 0 and shows how it is used."""
-    assert main([command, "--help"]) == 0
+    assert main([*command.split(), "--help"]) == 0
     assert "examples:\n  " in capsys.readouterr().out
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,44 @@ def test_a_newer_schema_is_refused(tmp_path: Path, clock):
 
     with pytest.raises(InvalidError, match="schema version 99"):
         Store(tmp_path / "state.db", clock)
+
+
+def test_a_lease_that_is_taken_away_binds_nobody_and_its_holder_writes_nothing(store: Store, tmp_path: Path, clock):
+    """The next holder has a higher fence, the old one's writes fail, and history says who did it to whom."""
+    with store.writing("daemon") as held:
+        info = store.last_lease()
+        assert info is not None
+        assert (info.state(clock.now()), info.fence) == ("held", held.fence)
+        other = Store(tmp_path / "state.db", clock)
+        with pytest.raises(StaleError):
+            other.end_lease(held.fence + 1, "ann@laptop")
+        other.end_lease(held.fence, "ann@laptop")
+        assert other.holder() is None
+        with pytest.raises(StaleError):
+            store.put(Baseline(ID))
+        with other.writing("apply") as next_one:
+            assert next_one.fence == held.fence + 2
+            other.put(Baseline(OTHER))
+    assert set(other.baselines()) == {OTHER}
+    (noted,) = other.history()
+    assert (noted.outcome, noted.data["by"]) == ("released", "ann@laptop")
+    assert f"daemon on {info.host}, pid {info.pid}" in noted.data["text"]
+    with pytest.raises(StaleError, match="given back"):
+        other.end_lease(next_one.fence, "ann@laptop")
+    other.close()
+
+
+def test_a_lease_says_why_it_binds_nobody(store: Store, clock):
+    """Never taken, released, expired or dead: each has its word."""
+    assert store.last_lease() is None
+    with store.writing("apply"):
+        pass
+    info = store.last_lease()
+    assert info is not None
+    assert info.state(clock.now()) == "released"
+    late = replace(info, expires_at=clock.now() + 30.0)
+    assert (late.state(clock.now()), late.state(clock.now() + 31.0)) == ("held", "expired")
+    assert replace(late, pid=4194305).state(clock.now()) == "dead"
 
 
 def test_requests_queue_without_the_lease_and_keep_their_order(tmp_path: Path, store: Store, clock):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from typing import Any
 
 from reconciler.cli import exits
 from reconciler.cli.console import Console
@@ -42,7 +43,14 @@ def complete() -> None:
 
     top = argparse.ArgumentParser("reconciler", allow_abbrev=False)
     commands = top.add_subparsers(parser_class=Parser)
+    groups: dict[str, Any] = {"": commands}
     for name, entry in COMMANDS.items():
-        parser = commands.add_parser(name, prog=f"reconciler {name}")
+        first, _, second = name.rpartition(" ")
+        if first in COMMANDS:
+            # Its first word is a command with arguments of its own, which a shell completes instead.
+            continue
+        if first not in groups:
+            groups[first] = commands.add_parser(first, prog=f"reconciler {first}").add_subparsers(parser_class=Parser)
+        parser = groups[first].add_parser(second, prog=f"reconciler {name}")
         entry.load(name).configure(parser)
     argcomplete.autocomplete(top)

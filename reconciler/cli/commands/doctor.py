@@ -8,9 +8,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from reconciler.cli import exits
 from reconciler.cli.console import Console
@@ -18,6 +20,9 @@ from reconciler.cli.parser import Parser, add_output, add_settings, add_source
 from reconciler.cli.session import Session
 from reconciler.core.errors import ReconcilerError
 from reconciler.views.values import paragraph
+
+if TYPE_CHECKING:
+    from reconciler.engine.store import LeaseInfo
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 _STYLES = {OK: "green", WARN: "yellow", FAIL: "red"}
@@ -175,7 +180,7 @@ def _work(session: Session) -> Iterator[Check]:
     try:
         store = open_store(places)
         try:
-            holder = store.holder()
+            lease = store.last_lease()
             count = len(store.baselines())
         finally:
             store.close()
@@ -189,9 +194,25 @@ def _work(session: Session) -> Iterator[Check]:
                 f"{places.identity} is missing",
                 "restore it from its backup before anything is applied",
             )
-        yield Check("at work", OK, holder.describe() if holder else "nobody")
+        yield _at_work(lease)
     except ReconcilerError as error:
         yield Check("record", FAIL, error.message, error.hint)
+
+
+def _at_work(lease: LeaseInfo | None) -> Check:
+    if lease is None or lease.state(time.time()) == "released":
+        return Check("at work", OK, "nobody")
+    if lease.state(time.time()) == "held":
+        about = (
+            f"{lease.describe()}, since {_utc(lease.started_at)}, lease {lease.fence} until {_utc(lease.expires_at)}"
+        )
+        return Check("at work", OK, about)
+    advice = "nothing to do: whoever comes next takes the lease"
+    return Check("at work", WARN, f"nobody; {lease.describe()} ended without giving lease {lease.fence} back", advice)
+
+
+def _utc(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
 
 
 def _source(session: Session) -> Iterator[Check]:

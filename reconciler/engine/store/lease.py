@@ -36,6 +36,14 @@ class LeaseInfo:
         """For messages: `daemon on host, pid 12`."""
         return f"{self.purpose} on {self.host}, pid {self.pid}"
 
+    def state(self, now: float) -> str:
+        """`held`; or why it binds nobody any more: `released`, `expired`, or `dead`, its process being gone."""
+        if not self.expires_at:
+            return "released"
+        if self.expires_at <= now:
+            return "expired"
+        return "dead" if self.dead else "held"
+
     @property
     def dead(self) -> bool:
         """Its process is known to be gone: same host, and no such pid."""
@@ -50,12 +58,33 @@ class LeaseInfo:
         return False
 
 
-def read_lease(engine: Engine, now: float) -> LeaseInfo | None:
-    """The lease if somebody holds it now."""
+def last_lease(engine: Engine) -> LeaseInfo | None:
+    """The lease as it was last taken, whether or not it is still held."""
     with engine.connect() as connection:
         row = connection.execute(select(lease)).first()
-    info = LeaseInfo(*row[1:]) if row else None
-    return info if info and info.expires_at > now and not info.dead else None
+    return LeaseInfo(*row[1:]) if row else None
+
+
+def read_lease(engine: Engine, now: float) -> LeaseInfo | None:
+    """The lease if somebody holds it now."""
+    info = last_lease(engine)
+    return info if info and info.state(now) == "held" else None
+
+
+def take_away(engine: Engine, fence: int) -> None:
+    """Ends a lease whoever holds it: what its holder still writes fails, the next one may take it at once.
+
+    Raises:
+        StaleError: It is not the present lease any more.
+    """
+    with engine.begin() as connection:
+        ended = connection.execute(
+            lease.update().where(lease.c.fence == fence, lease.c.expires_at > 0).values(fence=fence + 1, expires_at=0.0)
+        )
+        if not ended.rowcount:
+            raise StaleError(
+                f"lease {fence} is not the present one, or was given back", hint="`reconciler lock list` shows it"
+            )
 
 
 class Lease:
@@ -91,10 +120,11 @@ class Lease:
             connection.execute(lease.update().values(id=lease.c.id))
             row = connection.execute(select(lease)).first()
             info = LeaseInfo(*row[1:]) if row else None
-            if info and info.expires_at > now and not info.dead and info.holder != self._holder:
+            if info and info.state(now) == "held" and info.holder != self._holder:
                 raise StaleError(
                     f"another writer is at work on this state: {info.describe()}",
-                    hint="let it finish, or stop it; a dead one's lease ends by itself within 30 seconds",
+                    hint="let it finish, or stop it; a dead one's lease ends by itself within 30 seconds "
+                    "(`reconciler lock list` shows it)",
                 )
             self.fence = (info.fence if info else 0) + 1
             values = {

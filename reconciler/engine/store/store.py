@@ -19,7 +19,7 @@ from reconciler.core.resources import Baseline, ResourceId
 from reconciler.core.situation import Hold
 from reconciler.engine.clock import Clock
 from reconciler.engine.store import codec, tables
-from reconciler.engine.store.lease import Lease, LeaseInfo, read_lease
+from reconciler.engine.store.lease import Lease, LeaseInfo, last_lease, read_lease, take_away
 
 HISTORY_LIMIT = 1000
 REQUEST_LIMIT = 1000
@@ -30,7 +30,7 @@ class Attempt:
     """One reconcile that did something, as history keeps it.
 
     Args:
-        at: Unix time in seconds. outcome: `applied`, `failed`, `partly`, `refused`, `interrupted`, `drift`.
+        at: Unix time in seconds. outcome: `applied`, `failed`, `partly`, `refused`, `interrupted`, `drift`, `released`.
         data: `digest`, `seconds`, `changes` (id, action, steps, state, reason) and what else it is worth keeping.
     """
 
@@ -91,6 +91,24 @@ class Store:
         """Who is at work now, if anybody."""
         with self._guarded():
             return read_lease(self._engine, self._clock.now())
+
+    def last_lease(self) -> LeaseInfo | None:
+        """The lease as it was last taken, held or not; None if nobody ever wrote here."""
+        with self._guarded():
+            return last_lease(self._engine)
+
+    def end_lease(self, fence: int, by: str) -> None:
+        """Takes the lease from its holder, whose later writes fail, and notes that in the history. Needs no lease.
+
+        Raises:
+            StaleError: It is not the present one any more.
+        """
+        with self._guarded():
+            info = last_lease(self._engine)
+            take_away(self._engine, fence)
+        whose = info.describe() if info else "nobody"
+        data = {"target": f"lease {fence}", "text": f"taken from {whose}", "by": by}
+        self.record(Attempt(self._clock.now(), "", "released", data))
 
     @contextmanager
     def _guarded(self) -> Generator[None]:
