@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from reconciler.core.problems import Position, Problem, Severity
-from reconciler.core.values import digest
 from reconciler.manifests.cache import DocumentCache
 from reconciler.manifests.collecting import uncollected
 from reconciler.manifests.overlays.origins import Applied, Blame, Origins, lay
 from reconciler.manifests.overlays.patch import PatchError
+from reconciler.manifests.overlays.selection import Chosen, Selection, has_tags
 from reconciler.manifests.repo import Manifest, Repo
 from reconciler.manifests.validate import did_you_mean
 
@@ -26,19 +26,16 @@ IMPLIED: Mapping[tuple[str, str], Mapping[str, Any]] = {
 _OF_KIND = {"Service": "services", "InferenceConfig": "inference", "Target": "targets"}
 
 
-class _Key(NamedTuple):
-    kind: str
-    name: str
-    number: int
-
-
 class _Laid(NamedTuple):
-    """A document with overrides over it: of which content, and what became of it."""
+    """A document with overrides over it: of which content ("" for none), and what became of it."""
 
     base: Manifest
-    contents: tuple[str, ...]
+    content: str
     manifest: Manifest | None
-    problems: tuple[Problem, ...]
+
+
+# By kind, then by name; of models, by name and number.
+_Memory: TypeAlias = Mapping[str, Mapping[str, _Laid]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +51,7 @@ class Environment:
     name: str
     repo: Repo
     source: Repo
-    memory: Mapping[_Key, _Laid] = field(repr=False)
+    memory: _Memory = field(repr=False)
 
 
 def in_environment(
@@ -85,14 +82,13 @@ class _Laying:
         self.repo = repo
         self.name = name
         self.cache = cache
-        self.before: Mapping[_Key, _Laid] = {}
+        self.overlay = repo.overlays.get(name)
+        self.before: _Memory = {}
+        self.same = False
         if previous is not None and previous.name == name:
             self.before = previous.memory
-        self.overlay = repo.overlays.get(name)
-        self.overrides: list[Mapping[str, Any]] = self.overlay.spec["overrides"] if self.overlay else []
-        self.contents = [digest(override)[:20] for override in self.overrides]
-        self.applied = [Applied(f"/spec/overrides/{i}", override) for i, override in enumerate(self.overrides)]
-        self.laid: dict[_Key, _Laid] = {}
+            self.same = previous.source.overlays.get(name) is self.overlay
+        self.laid: dict[str, dict[str, _Laid]] = {}
         self.problems: list[Problem] = []
 
     def environment(self) -> Environment:
@@ -152,7 +148,7 @@ class _Laying:
                 )
                 message = f"there is no {kind} '{name}'"
                 yield Problem("dangling-reference", message, overlay.at(f"{at}/name"), hint, overlay.subject)
-            elif tags is not None and not any(_has(m, tags) for group in documents.values() for m in group):
+            elif tags is not None and not any(has_tags(m, tags) for group in documents.values() for m in group):
                 hint = "the override changes nothing; correct its tags, or remove it"
                 message = f"no {kind} has {'these tags' if len(tags) > 1 else 'this tag'}"
                 where = overlay.at(f"{at}/tags")
@@ -169,73 +165,72 @@ class _Laying:
     def _of_kind(
         self, kind: str, documents: Mapping[str, Manifest], broken: set[tuple[str, str]]
     ) -> Mapping[str, Manifest]:
-        select = _Selection(kind, self.overrides)
-        if not select.any:
+        select = Selection(kind, self.overlay)
+        if not select:
             return documents
-        found: dict[str, Manifest] = {}
         for (of_kind, name), spec in IMPLIED.items():
             if of_kind == kind and name not in documents and (kind, name) not in broken and select.names(name):
-                assert self.overlay is not None
-                position = self.overlay.position
-                documents = {**documents, name: Manifest(kind, name, "", {}, spec, position, self.overlay.marks)}
-        for name, document in documents.items():
-            manifest = self._laid_over(document, _Key(kind, name, 0), select.of(document))
-            if manifest is None:
-                broken.add((kind, name))
-            else:
-                found[name] = manifest
-        return found
+                documents = {**documents, name: self._implied(kind, name, spec)}
+        laid = self._laid_over(kind, documents, select)
+        broken |= {(kind, name) for name, each in laid.items() if each.manifest is None}
+        return {name: each.manifest for name, each in laid.items() if each.manifest is not None}
+
+    def _implied(self, kind: str, name: str, spec: Mapping[str, Any]) -> Manifest:
+        """A document that nobody wrote, standing where the overlay does."""
+        assert self.overlay is not None
+        made = Manifest(kind, name, "", {}, spec, self.overlay.position, self.overlay.marks)
+        known = self.before.get(kind, {}).get(name)
+        return known.base if known is not None and known.base == made else made
 
     def _models(self, broken: set[tuple[str, str]]) -> Mapping[str, tuple[Manifest, ...]]:
-        select = _Selection("Model", self.overrides)
-        if not select.any:
+        select = Selection("Model", self.overlay)
+        if not select:
             return self.repo.models
-        found: dict[str, tuple[Manifest, ...]] = {}
-        for name, documents in self.repo.models.items():
-            laid = [self._laid_over(d, _Key("Model", name, n), select.of(d)) for n, d in enumerate(documents)]
-            found[name] = tuple(manifest for manifest in laid if manifest is not None)
-            if len(found[name]) < len(laid):
-                broken.add(("Model", name))
-        return found
+        one_by_one = {
+            f"{name} {number}": document
+            for name, documents in self.repo.models.items()
+            for number, document in enumerate(documents)
+        }
+        laid = self._laid_over("Model", one_by_one, select)
+        broken |= {("Model", each.base.name) for each in laid.values() if each.manifest is None}
+        found: dict[str, list[Manifest]] = {}
+        for each in laid.values():
+            found.setdefault(each.base.name, []).extend([each.manifest] if each.manifest is not None else [])
+        return {name: tuple(manifests) for name, manifests in found.items()}
 
-    def _laid_over(self, base: Manifest, key: _Key, chosen: Sequence[int]) -> Manifest | None:
-        """A document with the overrides that are meant for it; None if it cannot be used."""
-        if not chosen:
-            return base
+    def _laid_over(self, kind: str, documents: Mapping[str, Manifest], select: Selection) -> dict[str, _Laid]:
+        """Documents with the overrides that are meant for them, by the same keys."""
+        before, same = self.before.get(kind, {}), self.same
+        laid = self.laid[kind] = {}
+        for key, document in documents.items():
+            known = before.get(key)
+            if known is not None and known.base is not document:
+                known = None
+            if known is None or not same or known.manifest is None:
+                known = self._one(key, document, select.of(document), known)
+            laid[key] = known
+        return laid
+
+    def _one(self, key: str, base: Manifest, chosen: Chosen | None, known: _Laid | None) -> _Laid:
+        if chosen is None:
+            return _Laid(base, "", base)
         assert self.overlay is not None
-        contents = tuple([self.contents[index] for index in chosen])
-        applied = tuple([self.applied[index] for index in chosen])
-        known = self.before.get(key)
-        if (
-            known is not None
-            and known.base is base
-            and known.contents == contents
-            and isinstance(known.manifest, Manifest)
-        ):
+        if known is not None and known.content == chosen.content and known.manifest is not None:
             # The overrides say the same; where they stand in the file may have changed.
-            cast("Origins", known.manifest.marks).follow(applied, self.overlay)
-            self.laid[key] = known
-            return known.manifest
-        manifest, problems = self._merged(base, applied, contents, key.number)
-        self.problems += problems
-        self.laid[key] = _Laid(base, contents, manifest, tuple(problems))
-        return manifest
-
-    def _merged(
-        self, base: Manifest, applied: tuple[Applied, ...], contents: tuple[str, ...], number: int
-    ) -> tuple[Manifest | None, list[Problem]]:
-        assert self.overlay is not None
-        marks = Origins(base, applied, self.overlay)
+            cast("Origins", known.manifest.marks).follow(chosen.applied, self.overlay)
+            return known
         file = self.repo.files.get(base.position.file)
-        place = f"{file.object_id if file else ''}\0{base.position}\0{base.subject}\0{number}\0{contents}"
-        spec = self.cache.laid(place) if self.cache is not None else None
+        place = f"{file.object_id if file else ''}\0{base.position.line}\0{base.kind} {key}\0{chosen.content}"
+        spec, problems = self.cache.laid(place) if self.cache is not None else None, ()
         if spec is None:
-            spec, problems = self._made(base, applied)
+            spec, problems = self._made(base, chosen.applied)
             if spec is None:
-                return None, problems
+                self.problems += problems
+                return _Laid(base, chosen.content, None)
             if self.cache is not None:
                 self.cache.put_laid(place, spec)
-        return replace(base, spec=spec, marks=marks), []
+        marks = Origins(base, chosen.applied, self.overlay)
+        return _Laid(base, chosen.content, replace(base, spec=spec, marks=marks))
 
     def _made(self, base: Manifest, applied: tuple[Applied, ...]) -> tuple[dict[str, Any] | None, list[Problem]]:
         assert self.overlay is not None
@@ -257,42 +252,3 @@ def _grouped(problems: Sequence[Problem]) -> Iterator[Problem]:
     for first, *others in same.values():
         more = f" and {len(others)} other{'s' * (len(others) > 1)}" if others else ""
         yield replace(first, message=f"{first.message}, in {first.subject}{more}")
-
-
-class _Selection:
-    """Which overrides are meant for which documents of one kind, by their index."""
-
-    def __init__(self, kind: str, overrides: Sequence[Mapping[str, Any]]) -> None:
-        self._of_name: dict[str, list[int]] = {}
-        self._of_all: list[int] = []
-        self._of_tags: list[tuple[int, Mapping[str, str]]] = []
-        for index, override in enumerate(overrides):
-            if override["kind"] != kind:
-                continue
-            if override.get("name") is not None:
-                self._of_name.setdefault(override["name"], []).append(index)
-            elif override.get("tags") is not None:
-                self._of_tags.append((index, override["tags"]))
-            else:
-                self._of_all.append(index)
-        self.any = bool(self._of_name or self._of_all or self._of_tags)
-
-    def names(self, name: str) -> bool:
-        """Whether a document is meant that nobody wrote."""
-        return name in self._of_name or (bool(self._of_all) and name == "defaults")
-
-    def of(self, document: Manifest) -> list[int]:
-        """The overrides for a document, in their order."""
-        found = self._of_name.get(document.name, _NONE)
-        if self._of_tags:
-            found = found + [index for index, tags in self._of_tags if _has(document, tags)]
-        if self._of_all:
-            found = found + self._of_all
-        return sorted(found) if found else found
-
-
-_NONE: list[int] = []
-
-
-def _has(document: Manifest, tags: Mapping[str, str]) -> bool:
-    return all(document.tags.get(key) == value for key, value in tags.items())
