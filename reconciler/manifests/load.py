@@ -21,6 +21,7 @@ from reconciler.manifests.repo import Manifest, ManifestFile, Repo
 from reconciler.manifests.validate import KIND_NAMES, validate
 from reconciler.manifests.yaml import LIMITS, Document, Limits, parse, too_large
 
+DEFAULTS_FILE = "reconciler.yaml"
 _STRICT = ("services/", "targets/")
 _MIXED = ("models/", "inference/", "environments/")
 _MARKER = b"reconciler/v"
@@ -83,7 +84,7 @@ def _file(
 
 def _read(tree: Tree, entry: Entry, limits: Limits) -> ManifestFile:
     path = entry.path
-    ours = path == "reconciler.yaml" or path.startswith((*_STRICT, *_MIXED))
+    ours = path == DEFAULTS_FILE or path.startswith((*_STRICT, *_MIXED))
     try:
         if entry.size > limits.bytes:
             return _large(tree, entry, ours, limits)
@@ -132,7 +133,7 @@ def _claims(document: Document, path: str) -> bool:
     value = document.value
     if value is None and document.sound:
         return False
-    if path == "reconciler.yaml" or path.startswith(_STRICT):
+    if path == DEFAULTS_FILE or path.startswith(_STRICT):
         return True
     if not isinstance(value, dict):
         return False
@@ -157,6 +158,8 @@ def _assemble(tree: Tree, files: dict[str, ManifestFile]) -> Repo:
     for file in files.values():
         problems += file.problems
         broken.update(file.unreadable)
+        if file.path == DEFAULTS_FILE and file.unreadable:
+            broken.add(("Defaults", "defaults"))
         for manifest in file.manifests:
             kind = manifest.kind
             name = "" if kind == "Defaults" else manifest.name

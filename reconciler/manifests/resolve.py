@@ -104,6 +104,7 @@ class _Run:
         self.previous = previous
         self.before = previous.memory if previous is not None else Memory({}, {}, {}, {})
         self.defaults: Mapping[str, Any] = repo.defaults.spec if repo.defaults is not None else {}
+        self.without_defaults = any(kind == "Defaults" for kind, _ in repo.broken)
         self.families: dict[str, ModelFamily] = {}
         self.inference: dict[str, ResolvedInference] = {}
         self.targets: dict[str, tuple[Manifest | None, Target]] = {}
@@ -254,13 +255,14 @@ class _Run:
         """Problems with the references of a service, and why it cannot be resolved if another document is at fault."""
         spec = document.spec
         problems: list[Problem] = []
-        why = ""
+        # What would be made without them is another deployment than anybody asked for.
+        why = "the Defaults cannot be used" if self.without_defaults else ""
         target = spec.get("target")
         if target is not None:
             problems += self._dangling(document, "/spec/target", "Target", target, self.targets)
         used = target or self.defaults.get("target") or BUILT_IN
         if used not in self.targets:
-            why = f"Target/{used} cannot be used"
+            why = why or f"Target/{used} cannot be used"
         name = spec["inference"]
         problems += self._dangling(document, "/spec/inference", "InferenceConfig", name, self.inference)
         inference = self.inference.get(name)

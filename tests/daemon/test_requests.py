@@ -68,6 +68,14 @@ def test_apply_of_another_plan_than_the_one_seen_is_refused(live: Rig):
     assert caught.value.exit_code == 14
 
 
+def test_apply_for_another_environment_than_the_daemons_is_refused(live: Rig):
+    """A daemon keeps one environment; asked for its own by name it goes on."""
+    with pytest.raises(RequestFailed, match="at work for no environment, so it applies no other") as caught:
+        put(live, "apply", environment="staging")
+    assert caught.value.exit_code == 13
+    assert Summary.from_json(put(live, "apply", environment="", timeout=15)).exit_code == 0
+
+
 def test_apply_of_manifests_with_errors_needs_to_be_asked_for(live: Rig):
     """All problems come back to the one who asked; nothing is applied."""
     live.commit(service("a", image="two"), {**service("b", "west"), "broken": True})

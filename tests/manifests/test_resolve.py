@@ -402,3 +402,19 @@ def test_a_broken_target_takes_its_services_out_and_no_others() -> None:
     assert [problem.code for problem in found.problems] == ["unknown-value"]
     assert found.incomplete == {"on-t": "Target/t cannot be used"}
     assert [d.service for d in found.deployments] == ["diabetes"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "apiVersion: reconciler/v1\nkind: Defaults\nspec: {targe: x}\n",
+        "apiVersion: reconciler/v1\nkind: Defaults\nspec: {target: [\n",
+        "kind: Defaults\n",
+        "- x\n",
+    ],
+)
+def test_without_the_defaults_that_the_repo_has_no_service_is_known(text: str) -> None:
+    """Defaults that cannot be read leave every service alone: with the program's it would be another one."""
+    tree = MemoryTree({**GOOD, "reconciler.yaml": text})
+    found = resolve(load(tree), tree, {})
+    assert (found.deployments, dict(found.incomplete)) == ((), {"diabetes": "the Defaults cannot be used"})

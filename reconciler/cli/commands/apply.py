@@ -79,6 +79,7 @@ def _ask_daemon(arguments: Namespace, console: Console, opened: Installation) ->
         ask_daemon(opened.store, opened.places, "approve", {"digest": arguments.approve}, console)
     wanted = {
         "partial": arguments.partial,
+        "environment": arguments.env,
         "allowed": [_ALLOWED_EMPTY] if arguments.allow_empty else [],
         "maxDelete": arguments.max_delete,
         "digest": arguments.approve,

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from reconciler.core.errors import InvalidError, ReconcilerError, StaleError, UsageError
+from reconciler.core.errors import InvalidError, ReconcilerError, RefusedError, StaleError, UsageError
 from reconciler.core.resources import Health
 from reconciler.engine.clock import Cancel, Clock
 from reconciler.engine.daemon.board import Board, TargetStatus
@@ -239,6 +239,13 @@ class Orders:
     def _apply(self, request: Request, cancel: Cancel) -> Mapping[str, Any]:
         data = request.data
         inputs = self._hands.refresh()
+        environment, own = data.get("environment"), inputs.state.environment
+        if environment is not None and environment != own:
+            what = f"environment '{own}'" if own else "no environment"
+            raise RefusedError(
+                f"the daemon on this state is at work for {what}, so it applies no other",
+                hint="leave --env out, or name another state directory",
+            )
         if not inputs.state.whole and not data.get("partial"):
             raise InvalidError(
                 "the manifests have errors, so nothing is applied",
