@@ -57,8 +57,8 @@ def compare(base: DesiredState | None, head: DesiredState, renderers: Mapping[st
         deployments=head.deployments,
         rails=rails,
         problems=head.problems,
-        warnings=head.warnings,
         environment=head.environment,
+        warnings=(*head.warnings, *(one.problem for one in head.unmatched)),
     )
     return plan(situation)
 

@@ -116,11 +116,6 @@ class DriftedField:
         """Whether a plan writes it: back to what it was, or to what Git has come to want."""
         return self.conflict or self.policy is FieldPolicy.HEAL
 
-    def to_json(self) -> dict[str, Any]:
-        """For digests of what drifted: an absent side has no key."""
-        sides = {"left": self.left, "now": self.now}
-        return {"pointer": self.pointer} | {n: to_json(v) for n, v in sides.items() if v is not MISSING}
-
 
 @dataclass(frozen=True, slots=True)
 class Carried:

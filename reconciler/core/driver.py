@@ -22,6 +22,8 @@ class Capabilities:
 
     Args:
         kinds: The kinds it renders.
+        fields: Every place that a resource's normal form may have, as patterns (`/models/*/name`); empty where that
+            cannot be told. What a policy names and is not among them is a typo.
         immutable: JSON pointers (patterns as in policies) whose change means replace.
         restarts: Pointers whose change restarts; every other update is without disruption.
         write_only: Pointers the target never reports back: compared with the baseline alone.
@@ -34,6 +36,7 @@ class Capabilities:
     """
 
     kinds: frozenset[str]
+    fields: tuple[str, ...] = ()
     immutable: tuple[str, ...] = ()
     restarts: tuple[str, ...] = ()
     write_only: tuple[str, ...] = ()

@@ -135,6 +135,18 @@ class Staged:
     reason: str = ""
 
 
+class Owner(NamedTuple):
+    """Who wrote a field last, as far as the target knows.
+
+    Args:
+        manager: In words ("kubectl-edit", "user alice").
+        at: Unix time in seconds; None where that is not known.
+    """
+
+    manager: str
+    at: float | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Observed:
     """A resource as the target reports it, in the same normal form.
@@ -149,6 +161,7 @@ class Observed:
         busy: A slow operation on it is under way.
         staged: The staged version, if there is one.
         events: What happened to it lately, in words ("killed by signal 9, restarted"), oldest first.
+        owners: By pointer, who wrote the fields at or below it, where the target knows: it only names who took one.
     """
 
     id: ResourceId
@@ -161,6 +174,13 @@ class Observed:
     busy: bool = False
     staged: Staged | None = None
     events: tuple[str, ...] = ()
+    owners: Mapping[str, Owner] = field(default_factory=dict[str, Owner])
+
+    def owner_of(self, pointer: str) -> Owner | None:
+        """Who wrote a field last: the owner of its own place, or of the closest one above it."""
+        while pointer and pointer not in self.owners:
+            pointer = pointer.rpartition("/")[0]
+        return self.owners.get(pointer)
 
     def owned_by(self, installation: str) -> bool:
         """Ours: marked by this installation, and for this very id."""

@@ -6,9 +6,9 @@ services share (a model version, an environment) becomes one resource.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.core.contents import Revision, Tree
 from reconciler.core.deployment import Deployment, ModelVersion, Target
@@ -22,6 +22,9 @@ from reconciler.manifests.collecting import uncollected
 from reconciler.manifests.load import DocumentCache, Repo, load
 from reconciler.manifests.overlays.environment import Environment, in_environment
 from reconciler.manifests.resolve import Resolution, resolve
+
+if TYPE_CHECKING:
+    from reconciler.core.unmatched import Unmatched
 
 # What several services share has no policy of its own but this: it may be taken over if one of them asks for that.
 _ADOPTING = Policy(adopt=True)
@@ -41,6 +44,7 @@ class DesiredState:
         whole: No document has an error.
         environment: Whose overlay the documents were read with; empty for none.
         keys: The key to test and score each service with, where it wants one.
+        unmatched: Drift rules that speak of nothing that is wanted.
     """
 
     revision: Revision
@@ -54,6 +58,34 @@ class DesiredState:
     keys: Mapping[str, Secret]
     deployments: Mapping[str, Deployment] = field(default_factory=dict[str, Deployment])
     environment: str = ""
+    unmatched: tuple[Unmatched, ...] = ()
+
+
+def _unmatched(
+    rendered: Iterable[tuple[Deployment, Deployment, tuple[Desired, ...]]],
+    drivers: Mapping[str, Renderer],
+    *,
+    alone: bool,
+) -> tuple[Unmatched, ...]:
+    """Drift rules that speak of nothing.
+
+    Args:
+        alone: Only of the services' own rules this can be said: others may be meant for services not rendered.
+    """
+    ruled = [(deployment, resources) for deployment, _, resources in rendered if deployment.policy.rules]
+    if not ruled:
+        return ()
+    from reconciler.core.unmatched import unmatched_rules
+
+    # What services share has no policy of a service.
+    own = (
+        (
+            [rule for rule in deployment.policy.rules if not alone or rule.origin == "service"],
+            [d for d in resources if d.id.target == deployment.target.name],
+        )
+        for deployment, resources in ruled
+    )
+    return tuple(unmatched_rules(own, {name: driver.capabilities for name, driver in drivers.items()}))
 
 
 @dataclass
@@ -143,6 +175,7 @@ class DesiredStates:
             keys=keys,
             deployments={service: entry[1] for service, entry in kept.items()},
             environment=self.environment,
+            unmatched=_unmatched(kept.values(), drivers, alone=bool(incomplete)),
         )
 
     def _filled(self, deployment: Deployment) -> tuple[Deployment, list[Problem]]:

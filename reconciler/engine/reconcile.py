@@ -45,6 +45,14 @@ from reconciler.manifests.collecting import uncollected
 MAX_ROUNDS = 4
 
 
+def _of_policies(state: DesiredState, observations: Mapping[str, Observation]) -> tuple[Problem, ...]:
+    if not state.unmatched:
+        return ()
+    from reconciler.core.unmatched import still_unmatched
+
+    return still_unmatched(state.unmatched, observations)
+
+
 class States(Protocol):
     """Computes what a tree wants: `DesiredStates`, or one who computed it already."""
 
@@ -151,7 +159,7 @@ class Reconciler:
             holds=held,
             rails=self.rails,
             problems=state.problems,
-            warnings=state.warnings,
+            warnings=(*state.warnings, *_of_policies(state, observations)),
         )
 
     def _elsewhere(self, targets: Iterable[str], environment: str) -> dict[str, Origin]:

@@ -11,7 +11,7 @@ import structlog
 from reconciler.core.errors import StaleError
 from reconciler.core.resources import ResourceId
 from reconciler.core.situation import Hold, Origin
-from reconciler.core.values import digest
+from reconciler.core.values import MISSING, digest
 from reconciler.engine.lifecycle import State
 from reconciler.engine.outcome import ApplyOptions, Look, Outcome
 from reconciler.engine.progress import Result
@@ -100,7 +100,8 @@ def notice_drift(store: Store, look: Look, own: frozenset[str] | None, now: floa
         if own is not None and drift.id.target not in own:
             continue
         seen.add(drift.id)
-        fingerprint = digest([[f.to_json() for f in drift.fields], drift.gone])[:16]
+        values = {f.pointer: "absent" if f.now is MISSING else f.now for f in drift.fields}
+        fingerprint = digest([values, drift.gone])[:16]
         since, data = known.get(drift.id, (now, {}))
         if data.get("digest") == fingerprint:
             continue

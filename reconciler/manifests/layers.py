@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from reconciler.core.deployment import Auth, Settings, SmokeTest
+from reconciler.core.patterns import pattern_of
 from reconciler.core.policy import DriftRule, FieldPolicy, Policy
+from reconciler.core.problems import Position
 from reconciler.core.secrets import SecretRef
 from reconciler.manifests.defaults import COMMON, COMMON_BY_TYPE, SERVICE_BLOCKS
 
@@ -103,18 +105,32 @@ def settings(target_type: str, variables: Layer, layers: Iterable[Layer]) -> Set
 _SETTINGS = {key: "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key) for key in COMMON}
 
 
-def policy(layers: Sequence[Layer]) -> Policy:
-    """The policy of defaults, target and service; rules of later layers come last, so that they win."""
+def policy(layers: Sequence[tuple[str, Layer, Callable[[str], Position] | None]]) -> Policy:
+    """The policy of defaults, target and service.
+
+    The last rule that matches wins: rules of later layers come last, within a layer the narrower pattern does, and of
+    equally narrow ones the one that leaves more to others.
+
+    Args:
+        layers: Each with its name, its `policy`, and where a value of its document stands.
+    """
     known: dict[str, Any] = {}
     rules: list[DriftRule] = []
-    for layer in layers:
+    for origin, layer, at in layers:
         known.update({key: layer[key] for key in ("prune", "protect", "suspend", "adopt") if key in layer})
         drift: Layer = layer.get("drift") or {}
         if "default" in drift:
-            known["drift"] = FieldPolicy(drift["default"])
-        for key in ("heal", "report", "createOnly", "ignore"):
-            rules += [DriftRule(pattern, FieldPolicy(key)) for pattern in drift.get(key, ())]
+            known["drift"], known["origin"] = FieldPolicy(drift["default"]), origin
+        own = [
+            DriftRule(pattern, FieldPolicy(key), origin, at(f"/spec/policy/drift/{key}/{index}") if at else None)
+            for key in _FROM_HEALED_TO_IGNORED
+            for index, pattern in enumerate(drift.get(key, ()))
+        ]
+        rules += sorted(own, key=lambda rule: pattern_of(rule.pattern).rank)
     return Policy(**known, rules=tuple(rules))
+
+
+_FROM_HEALED_TO_IGNORED = ("heal", "report", "createOnly", "ignore")
 
 
 def auth(spec: Layer, target_type: str) -> Auth:

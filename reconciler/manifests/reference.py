@@ -46,8 +46,9 @@ value looks like a secret is refused as a literal; if it is none, write `NAME: {
 
 **Layers.** A service's settings and policy are those of the `Defaults`, then its target's, then its own: later ones
 win, mappings merge key by key, lists are replaced. In each of them the block of the target's type wins over the common
-settings beside it. Environment variables begin with those of the inference config. Rules of a drift policy add up; the
-last that matches a field wins, and within one document the order is `heal`, `report`, `createOnly`, `ignore`.
+settings beside it. Environment variables begin with those of the inference config. Drift rules add up: those of the
+service win over the target's, these over the defaults', and in one document the narrowest pattern does:
+[drift.md](drift.md).
 
 **Environments.** An `Overlay` says what one environment, named by its `metadata.name`, changes in the documents;
 `--env` or the operator's settings choose it. It is laid over the documents before the layers are: a service's own

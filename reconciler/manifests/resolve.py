@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from reconciler.core.contents import Revision, Tree
 from reconciler.core.deployment import Deployment, ModelVersion, Target
+from reconciler.core.policy import Policy
 from reconciler.core.problems import Problem, Severity
 from reconciler.manifests import layers
 from reconciler.manifests.cache import DocumentCache
@@ -233,12 +234,18 @@ class _Run:
                 kind, inference.variables or {}, [layer.get("deployment") or {} for layer in stack]
             ),
             tests=layers.smoke_tests(spec.get("tests", ())),
-            policy=layers.policy([layer.get("policy") or {} for layer in stack]),
+            policy=self._policy(target, document),
             description=document.description,
             tags=document.tags,
             position=document.position,
         )
         return ResolvedService(inputs, deployment)
+
+    def _policy(self, target: tuple[Manifest | None, Target], document: Manifest) -> Policy:
+        stack = (("defaults", self.repo.defaults), (f"target {target[1].name}", target[0]), ("service", document))
+        return layers.policy(
+            [(origin, layer.spec.get("policy") or {}, layer.at) for origin, layer in stack if layer is not None]
+        )
 
     def _model(self, ref: Mapping[str, Any]) -> ModelVersion | None:
         name = ref["name"]

@@ -39,6 +39,16 @@ def test_every_problem_has_its_place(reconciler: Run, repo: Path) -> None:
     assert all(p["line"] > 0 and p["column"] > 0 for p in problems)
 
 
+def test_a_drift_rule_that_speaks_of_nothing_is_a_warning(reconciler: Run, repo: Path) -> None:
+    """A typo in a pattern is told at its place with what was meant; a rule that fits is not."""
+    replace_in(repo / SERVICE, "spec:", "spec:\n  policy: {drift: {ignore: [/worker, 'process:/limits/memoryGb']}}")
+    done = reconciler("plan", "--offline", cwd=repo)
+    assert done.returncode == 0
+    assert f"{SERVICE}:9:29: warning: '/worker' names no field" in done.stdout
+    assert "did you mean '/workers'?" in done.stdout
+    assert "memoryGb" not in done.stdout
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -253,7 +253,6 @@ def test_field_changes_as_json() -> None:
     """An absent side has no key."""
     assert FieldChange("/a", MISSING, 1).to_json() == {"pointer": "/a", "cause": "pending", "after": 1}
     assert FieldChange("/a", 1, MISSING).to_json() == {"pointer": "/a", "cause": "pending", "before": 1}
-    assert DriftedField("/a", MISSING, 2).to_json() == {"pointer": "/a", "now": 2}
     assert Drift(ID, "s", (), gone=True).healing
     assert not Drift(ID, "s", (DriftedField("/a", 1, 2, policy=FieldPolicy.REPORT),)).healing
     assert Drift(ID, "s", (DriftedField("/a", 1, 2, 3, FieldPolicy.REPORT, conflict=True),)).healing

@@ -9,8 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.core.patterns import Patterns
-from reconciler.core.policy import DriftRule, FieldPolicy, Policy
 from reconciler.core.secrets import SecretRef, fingerprint, generated_key, seal
 from reconciler.core.values import (
     MISSING,
@@ -109,40 +107,3 @@ def test_fingerprints_belong_to_one_key() -> None:
     """Another installation's fingerprints and keys tell nothing about ours; the same inputs give the same."""
     assert fingerprint(b"a", "x") == fingerprint(b"a", "x") != fingerprint(b"b", "x")
     assert generated_key(b"a", "s", "primary", 0) != generated_key(b"a", "s", "primary", 1)
-
-
-@pytest.mark.parametrize(
-    ("pattern", "pointer", "kind", "matches"),
-    [
-        ("/a/b", "/a/b", "K", True),
-        ("/a/b", "/a/b/c", "K", True),
-        ("/a/b", "/a", "K", False),
-        ("/a/b", "/a/bc", "K", False),
-        ("a/b", "/a/b", "K", True),
-        ("/a/*/c", "/a/x/c", "K", True),
-        ("/a/*/c", "/a/x/y/c", "K", False),
-        ("/a/**/c", "/a/x/y/c", "K", True),
-        ("/a/**/c", "/a/c", "K", True),
-        ("/**", "/anything", "K", True),
-        ("/", "/anything", "K", True),
-        ("Deployment:/spec/replicas", "/spec/replicas", "deployment", True),
-        ("Deployment:/spec/replicas", "/spec/replicas", "Service", False),
-        ("/a:b/c", "/a:b/c", "K", True),
-        ("/a.b", "/axb", "K", False),
-    ],
-)
-def test_patterns(pattern: str, pointer: str, kind: str, matches: bool) -> None:
-    """A pattern speaks of a field and all below it, `*` of one step, `**` of any number of steps."""
-    assert DriftRule(pattern, FieldPolicy.IGNORE).matches(kind, pointer) is matches
-    assert Patterns([pattern]).match(kind, pointer) is matches
-
-
-def test_the_last_rule_wins() -> None:
-    """Of several rules that match the last counts, and the default where none does."""
-    rules = (DriftRule("/a/**", FieldPolicy.IGNORE), DriftRule("/a/b", FieldPolicy.HEAL))
-    policy = Policy(drift=FieldPolicy.REPORT, rules=rules)
-    assert [policy.of_field("k", p) for p in ("/a/b", "/a/c", "/x")] == [
-        FieldPolicy.HEAL,
-        FieldPolicy.IGNORE,
-        FieldPolicy.REPORT,
-    ]

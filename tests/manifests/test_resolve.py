@@ -180,6 +180,29 @@ def test_layers_merge_from_defaults_over_target_to_service() -> None:
     assert deployment.auth.enabled
 
 
+def test_drift_rules_are_in_the_order_in_which_they_win() -> None:
+    """Services over targets over defaults; in each the narrower pattern, then the one that leaves more to others."""
+    files: dict[str, str | bytes] = {
+        "reconciler.yaml": HEADER + "kind: Defaults\nspec: {policy: {drift: {default: report, ignore: [/a/b/c]}}}\n",
+        "targets/here.yaml": HEADER + "kind: Target\nmetadata: {name: here}\nspec:\n  type: local\n"
+        "  policy: {drift: {ignore: [/a/b], heal: [/a]}}\n",
+        **service("target: here, policy: {drift: {ignore: [/a/**, /x], heal: [/a/b, /x], createOnly: [/x]}}"),
+    }
+    policy = deployed(files).policy
+    assert (policy.drift, policy.origin) == (FieldPolicy.REPORT, "defaults")
+    assert [(rule.pattern, rule.policy.value, rule.origin) for rule in policy.rules] == [
+        ("/a/b/c", "ignore", "defaults"),
+        ("/a", "heal", "target here"),
+        ("/a/b", "ignore", "target here"),
+        ("/a/**", "ignore", "service"),
+        ("/x", "heal", "service"),
+        ("/x", "createOnly", "service"),
+        ("/x", "ignore", "service"),
+        ("/a/b", "heal", "service"),
+    ]
+    assert [str(rule.position) for rule in policy.rules[:2]] == ["reconciler.yaml:3:51", "targets/here.yaml:6:43"]
+
+
 def test_every_common_setting_reaches_the_deployment() -> None:
     """Each setting of a manifest arrives under its name, in its unit."""
     written = (

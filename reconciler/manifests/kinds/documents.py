@@ -32,20 +32,22 @@ FieldPattern = Annotated[str, Field(pattern=FIELD_PATTERN, examples=["/spec/repl
 
 
 class DriftPolicy(Strict):
-    """What a difference between the baseline and reality means, field by field: the most special list wins.
+    """What a difference between the baseline and reality means, field by field: the narrowest pattern wins.
 
     Patterns are JSON pointers into a resource's normal form as plans print them, `*` for one step, `**` for any number,
-    with an optional `<kind>:` before them.
+    `[name=x]` for the item of a list that is named so, with an optional `<kind>:` before them. See docs/drift.md.
     """
 
     default: Literal["heal", "report", "ignore", "createOnly"] = Field(
         default="heal", description="For fields that no list names."
     )
-    heal: list[FieldPattern] = Field(default_factory=list[FieldPattern], description="Written back.")
-    report: list[FieldPattern] = Field(default_factory=list[FieldPattern], description="Reported, left alone.")
-    ignore: list[FieldPattern] = Field(default_factory=list[FieldPattern], description="Not ours.")
+    heal: list[FieldPattern] = Field(default_factory=list[FieldPattern], description="Ours: taken back.")
+    report: list[FieldPattern] = Field(default_factory=list[FieldPattern], description="Ours: reported, left as it is.")
+    ignore: list[FieldPattern] = Field(
+        default_factory=list[FieldPattern], description="Others': keeps its live value, whatever Git or we write."
+    )
     create_only: list[FieldPattern] = Field(
-        default_factory=list[FieldPattern], description="Ours at creation, theirs afterwards."
+        default_factory=list[FieldPattern], description="Ours whenever the resource is made, others' afterwards."
     )
 
 

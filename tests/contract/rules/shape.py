@@ -3,11 +3,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from reconciler.core.driver import Driver
+from reconciler.core.patterns import Pattern, pattern_of
 from reconciler.core.resources import ResourceId
+from reconciler.core.values import walk
 
 from ..fixture import DriverFixture
-from .base import Rules
+from .base import Rules, there
+
+
+def _stands(pointer: str, kind: str, places: Sequence[Pattern]) -> bool:
+    # A map or list that is empty stands where something could be in it.
+    return any(pattern_of(pointer).meets(kind, place) for place in places)
 
 
 class ShapeRules(Rules):
@@ -27,6 +36,17 @@ class ShapeRules(Rules):
         assert told.stages | told.endpoints | told.retained <= told.kinds
         assert told.parallel > 0
         assert told.deadline_seconds > 0
+
+    def test_every_place_is_declared(self, target: DriverFixture) -> None:
+        """Where the driver says which fields there may be, all that is rendered and reported is among them."""
+        bench, told = target.bench(), target.make_driver().capabilities
+        places = [pattern_of(place) for place in told.fields or ("/**",)]
+        for variant in ("", "more", "changed"):
+            desired = target.desired(variant=variant)
+            bench.settle([desired])
+            for spec in (desired.spec, there(bench, desired).spec):
+                strange = [p for p, _ in walk(spec) if not _stands(p, desired.id.kind, places)]
+                assert strange == []
 
     def test_closing_leaves_the_target_alone(self, target: DriverFixture) -> None:
         """Closing a driver takes nothing away, and can be done twice."""

@@ -19,8 +19,40 @@ DEFAULT_HOST = "127.0.0.1"
 # Changed on the serving version; everything else is a new one, staged beside it.
 IN_PLACE = ("/auth/keys", "/mark")
 
+FIELDS = (
+    "/models/*/name",
+    "/models/*/version",
+    "/models/*/digest",
+    "/environment/name",
+    "/environment/identity",
+    "/entry/script",
+    "/entry/source",
+    "/entry/singleFile",
+    "/host",
+    "/port",
+    "/workers",
+    "/limits/cpuCores",
+    "/limits/memoryGb",
+    "/limits/openFiles",
+    "/scoring/timeoutMs",
+    "/scoring/maxConcurrentRequests",
+    "/scoring/maxBodyMb",
+    "/readyTimeoutSeconds",
+    "/drainSeconds",
+    "/corsOrigins/*",
+    "/auth/enabled",
+    "/auth/keys/primary",
+    "/auth/keys/secondary",
+    "/environmentVariables/*",
+    "/tls/certFile",
+    "/tls/keyFile",
+    "/log/maxMb",
+    "/log/files",
+)
+
 CAPABILITIES = Capabilities(
     kinds=frozenset({KIND}),
+    fields=FIELDS,
     stages=frozenset({KIND}),
     endpoints=frozenset({KIND}),
     in_place=IN_PLACE,
