@@ -102,6 +102,15 @@ def add_source(parser: Parser, *, path: bool = True) -> None:
     )
 
 
+def add_annotations(parser: Parser) -> None:
+    """`--annotations`."""
+    parser.add_argument(
+        "--annotations",
+        choices=("github",),
+        help="also tell problems on standard error in the form that makes a CI service show them beside the files",
+    )
+
+
 def percent(text: str) -> float:
     """A percentage from 0 to 100.
 

@@ -92,6 +92,11 @@ class Session:
         return self._source
 
     @property
+    def folder(self) -> str:
+        """The manifest folder, from the root of its Git repo; empty while that is not open, and for the root itself."""
+        return self._source.path if self._source is not None else ""
+
+    @property
     def working_copy(self) -> bool:
         """The files are read as they lie there: a local repo with files, and no ref was named."""
         from reconciler.source.local import LocalSource

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
 from reconciler.core.contents import Revision
-from reconciler.core.diff import assign
 from reconciler.core.policy import FieldPolicy
 from reconciler.core.problems import Problem
 from reconciler.core.resources import Completeness, Desired, Mark, Observed, ResourceId
@@ -72,6 +71,7 @@ class FieldChange:
     Args:
         before: What stands at the target now.
         left: What we left there, where that is not what stands there now: somebody else changed it.
+        unfilled: What Git says in place of `after`, where another resource has told what that is; else `MISSING`.
     """
 
     pointer: str
@@ -79,6 +79,7 @@ class FieldChange:
     after: Any
     cause: Cause = Cause.PENDING
     left: Any = MISSING
+    unfilled: Any = field(default=MISSING, compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """For digests; an absent side has no key."""
@@ -87,8 +88,12 @@ class FieldChange:
         return data | {name: to_json(value) for name, value in sides.items() if value is not MISSING}
 
     def semantics(self) -> dict[str, Any]:
-        """What a reviewer sees of it: that a secret changes, never what to."""
-        sides = {"before": self.before, "after": self.after, "left": self.left}
+        """What a reviewer sees of it: that a secret changes, never what to.
+
+        An unknown that has become known since is still the same change.
+        """
+        after = self.after if self.unfilled is MISSING else self.unfilled
+        sides = {"before": self.before, "after": after, "left": self.left}
         return replace(self, **{name: without_secrets(value) for name, value in sides.items()}).to_json()
 
 
@@ -145,6 +150,7 @@ class Change:
         drift_only: Git did not change; reality did.
         reported: Drift that stays: what is written carries the live values, the record keeps those that were left.
         carried: What the spec carries along as it is there, since policies leave it to others.
+        rendered: The spec as Git wants it, where `desired` has another one: unknowns filled in, live values carried.
     """
 
     id: ResourceId
@@ -162,6 +168,7 @@ class Change:
     drift_only: bool = False
     reported: tuple[DriftedField, ...] = ()
     carried: tuple[Carried, ...] = ()
+    rendered: Spec | None = field(default=None, compare=False, repr=False)
 
     @property
     def writes(self) -> bool:
@@ -169,13 +176,15 @@ class Change:
         return bool(self.steps)
 
     @property
-    def by_git(self) -> Spec:
-        """The spec without what only the target has to say."""
-        spec: Any = self.desired.spec if self.desired else {}
-        # From the end, since an item that goes moves those after it.
-        for one in (*self.reported, *reversed(self.carried)):
-            spec = assign(spec, one.pointer, one.wanted)
-        return spec
+    def wanted(self) -> str:
+        """The digest of what Git wants of the resource, secrets by reference; empty where it wants nothing of it.
+
+        What others have made of it, as unknowns filled in or by a policy's leave, does not count: that may move
+        without anything of ours moving.
+        """
+        if self.desired is None:
+            return ""
+        return digest(by_reference(self.rendered if self.rendered is not None else self.desired.spec))
 
     def semantics(self) -> dict[str, Any]:
         """What a reviewer approved: everything but the wording and what observing again may change.
@@ -188,10 +197,15 @@ class Change:
             "action": self.action.value,
             "service": self.service,
             "fields": [f.semantics() for f in self.fields],
-            "spec": digest(by_reference(self.by_git)) if self.desired else None,
+            "spec": self.wanted,
             "dependsOn": sorted(str(d) for d in self.depends_on),
             "steps": [s.value for s in self.steps],
         }
+
+    @property
+    def digest(self) -> str:
+        """Equal for changes that mean the same."""
+        return digest(self.semantics())
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +298,19 @@ class Blocked:
     code: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How long a plan takes, where a target's own limits make it long.
+
+    Args:
+        seconds: For the whole plan.
+        targets: The targets that take long -> seconds and why, the longest first.
+    """
+
+    seconds: float
+    targets: Mapping[str, tuple[float, str]]
+
+
 @dataclass(frozen=True)
 class Plan:
     """The frozen, ordered list of changes; equal inputs give equal plans and equal digests, byte for byte.
@@ -291,6 +318,7 @@ class Plan:
     Args:
         targets: How far each target was seen.
         unseen: Why, for those that were not seen whole.
+        estimate: None where nothing of it is known to take long.
     """
 
     revision: Revision
@@ -305,13 +333,30 @@ class Plan:
     suspended: tuple[str, ...] = ()
     unseen: dict[str, str] = field(default_factory=dict[str, str])
     environment: str = ""
+    estimate: Estimate | None = None
 
     @cached_property
     def digest(self) -> str:
-        """What an approval is bound to: the semantics of every change that does something, and the environment."""
-        changes = [c.semantics() for c in self.effective()]
+        """What a review is bound to: the semantics of every change that does something, and the environment.
+
+        Their order, and that of files and lists, does not matter.
+        """
         where = {"environment": self.environment} if self.environment else {}
-        return digest({"version": PLAN_VERSION, "changes": changes, **where})
+        return digest({"version": PLAN_VERSION, "targets": self.digests, **where})
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """The same for each target with such changes: what is done elsewhere does not change it."""
+        found: dict[str, list[str]] = {}
+        for change in self.effective():
+            found.setdefault(change.id.target, []).append(change.digest)
+        return {
+            target: digest([PLAN_VERSION, self.environment, target, sorted(found[target])]) for target in sorted(found)
+        }
+
+    def digest_for(self, refusal: Refusal) -> str:
+        """The digest whose approval lifts a refusal: its target's, so that nothing elsewhere can make it void."""
+        return self.digests.get(refusal.targets[0], self.digest) if len(refusal.targets) == 1 else self.digest
 
     def effective(self) -> Iterator[Change]:
         """The changes that do something."""

@@ -33,6 +33,9 @@ class Capabilities:
         retained: Kinds that outlive their last use by `retain_seconds` (artifacts).
         parallel: How many changes may run at once.
         deadline_seconds: How long one change may be in progress before it counts as failed.
+        durations: Seconds one change usually takes, by `kind:action` or kind, where that is long; for the estimate in
+            plans alone.
+        calls_per_minute: How many writing calls the target takes, where that is few; for the same.
     """
 
     kinds: frozenset[str]
@@ -47,6 +50,8 @@ class Capabilities:
     retain_seconds: float = 7 * 86400.0
     parallel: int = 4
     deadline_seconds: float = 900.0
+    durations: Mapping[str, float] = field(default_factory=dict[str, float])
+    calls_per_minute: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

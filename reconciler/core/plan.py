@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from reconciler.core.change import Action, Blocked, Change, Drift, Plan, Refusal
+from reconciler.core.estimate import estimate
 from reconciler.core.gate import gate
 from reconciler.core.order import in_order
 from reconciler.core.outputs import needs
@@ -84,6 +85,7 @@ def plan(situation: Situation, memo: Memo | None = None) -> Plan:
         suspended=tuple(sorted(situation.suspended)),
         unseen=_unseen(situation, targets),
         environment=situation.environment,
+        estimate=estimate((c for c in everything if c.writes), situation.capabilities),
     )
     return with_digest(made)
 

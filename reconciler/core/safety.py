@@ -11,7 +11,7 @@ from reconciler.core.change import Action, Change, Plan, Refusal, Step, Way
 from reconciler.core.resources import ResourceId
 from reconciler.core.situation import Situation
 
-APPROVE = Way("to let exactly this plan through, here and in the daemon", command="reconciler approve DIGEST")
+APPROVE = Way("to let exactly this through, here and in the daemon", command="reconciler approve DIGEST")
 
 
 def refusals_of(situation: Situation, changes: Sequence[Change]) -> list[Refusal]:
@@ -128,35 +128,44 @@ def _other_environment(situation: Situation, target: str, changes: Iterable[Chan
 
 
 def with_digest(plan: Plan) -> Plan:
-    """The plan with its own digest in the commands that its refusals name."""
+    """The plan with the digests to approve in the commands that its refusals name."""
     if not plan.refusals:
         return plan
-    refusals = tuple(
-        replace(r, ways=tuple(replace(w, command=w.command.replace("DIGEST", plan.digest)) for w in r.ways))
-        for r in plan.refusals
-    )
-    return replace(plan, refusals=refusals)
+
+    def filled(refusal: Refusal) -> Refusal:
+        digest = plan.digest_for(refusal)
+        ways = tuple(replace(way, command=way.command.replace("DIGEST", digest)) for way in refusal.ways)
+        return replace(refusal, ways=ways)
+
+    return replace(plan, refusals=tuple(map(filled, plan.refusals)))
 
 
 def standing(
     plan: Plan,
-    approved: frozenset[str],
+    approved: Collection[str],
     allowed: frozenset[str] = frozenset(),
     max_delete_percent: float | None = None,
 ) -> list[Refusal]:
     """The refusals that still stand.
 
     Args:
-        approved: Digests of approved plans.
+        approved: Approved digests, of plans or of what is done at one target.
         allowed: Codes that flags of this very call lift (`empties-target`).
         max_delete_percent: Up to where a flag of this very call lifts `too-many-deletes`.
     """
-    if plan.digest in approved:
-        return [r for r in plan.refusals if not r.approvable]
 
     def lifted(refusal: Refusal) -> bool:
+        if approval_of(plan, refusal, approved):
+            return True
         if refusal.code == "too-many-deletes" and max_delete_percent is not None:
             return refusal.percent <= max_delete_percent
         return refusal.code in allowed
 
     return [r for r in plan.refusals if not (r.approvable and lifted(r))]
+
+
+def approval_of(plan: Plan, refusal: Refusal, approved: Collection[str]) -> str:
+    """The digest by which somebody approved what a refusal stops, its target's or the whole plan's; empty if none."""
+    if not refusal.approvable:
+        return ""
+    return next((digest for digest in (plan.digest_for(refusal), plan.digest) if digest in approved), "")

@@ -22,7 +22,7 @@ from reconciler.core.rollout import (
 )
 from reconciler.core.situation import Situation
 from reconciler.core.three_way import Comparison, three_way
-from reconciler.core.values import MISSING, Spec
+from reconciler.core.values import MISSING, Spec, lookup, unknowns
 
 
 def _noop(desired: Desired, observed: Observed | None) -> Change:
@@ -65,6 +65,8 @@ def wanted(
     comparison = _compare(desired, spec, observed, baseline, capabilities, mine=mine)
     drifted = Drift(desired.id, desired.service, comparison.drift) if comparison.drift else None
     fields = _with_mark(situation, desired, observed, baseline, comparison, mine=mine)
+    if spec is not desired.spec:
+        fields = tuple(_with_source(field, desired.spec) for field in fields)
     if not fields:
         return _settled(situation, desired, observed, baseline, comparison, needed), drifted
     reason = _reason(fields, mine=mine, recorded=recorded, interrupted=interrupted)
@@ -82,6 +84,7 @@ def wanted(
         desired.service,
         fields=fields,
         desired=_with_spec(desired, comparison.effective),
+        rendered=desired.spec,
         observed=observed,
         mark=mark_of(situation, desired),
         disruption=disruption_of(desired, capabilities, action, fields, small=small),
@@ -184,6 +187,7 @@ def _absent(
         reason,
         desired.service,
         desired=_with_spec(desired, spec),
+        rendered=desired.spec,
         observed=observed,
         mark=mark_of(situation, desired),
         depends_on=needed,
@@ -224,6 +228,12 @@ def _with_mark(
     return tuple(fields)
 
 
+def _with_source(field: FieldChange, rendered: Spec) -> FieldChange:
+    """A field whose value another resource has told, with the unknown that stood there: it is still the same change."""
+    said = lookup(rendered, field.pointer)
+    return replace(field, unfilled=said) if said is not MISSING and unknowns(said) else field
+
+
 def _settled(
     situation: Situation,
     desired: Desired,
@@ -239,6 +249,7 @@ def _settled(
         "",
         desired.service,
         desired=_with_spec(desired, comparison.effective),
+        rendered=desired.spec,
         observed=observed,
         mark=mark_of(situation, desired),
         depends_on=needed,

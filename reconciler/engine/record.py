@@ -10,6 +10,7 @@ import structlog
 
 from reconciler.core.errors import StaleError
 from reconciler.core.resources import ResourceId
+from reconciler.core.safety import approval_of
 from reconciler.core.situation import Hold, Origin
 from reconciler.core.values import MISSING, digest
 from reconciler.engine.lifecycle import State
@@ -154,9 +155,15 @@ def record_run(store: Store, look: Look, outcome: Outcome, options: ApplyOptions
     if outcome.refusals:
         data["refusals"] = [r.message for r in outcome.refusals]
     if outcome.lifted:
-        approval = store.approvals().get(look.plan.digest, {})
-        who = str(approval.get("by") or options.by)
-        data["lifted"] = [{"code": r.code, "message": r.message, "by": who} for r in outcome.lifted]
+        approvals = store.approvals()
+        data["lifted"] = [
+            {
+                "code": r.code,
+                "message": r.message,
+                "by": approvals.get(approval_of(look.plan, r, approvals.keys()), {}).get("by") or options.by,
+            }
+            for r in outcome.lifted
+        ]
     try:
         store.record(Attempt(now, str(look.plan.revision), outcome.word, data))
     except StaleError:

@@ -7,6 +7,7 @@ An editor with yaml-language-server uses them by the first line of a file:
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +84,14 @@ def _of_overlay() -> dict[str, Any]:
 
 def write_schemas(folder: Path) -> list[Path]:
     """Writes all schemas into a folder, made if need be; the paths written."""
+    return write(schemas(), folder)
+
+
+def write(found: Mapping[str, dict[str, Any]], folder: Path) -> list[Path]:
+    """Writes schemas, by file name, into a folder, made if need be; the paths written."""
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
-    for name, schema in schemas().items():
+    for name, schema in found.items():
         path = folder / name
         path.write_text(json.dumps(schema, indent=2, ensure_ascii=False) + "\n")
         written.append(path)

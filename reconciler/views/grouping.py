@@ -81,6 +81,15 @@ def summary_line(plan: Plan) -> str:
     return "; ".join([head, *asides]) + "."
 
 
+def duration(seconds: float) -> str:
+    """A long time in words: `about 12 min`, `about 2 h 30 min`."""
+    minutes = max(1, round(seconds / 60))
+    if minutes < 60:
+        return f"about {minutes} min"
+    rest = f" {minutes % 60} min" if minutes % 60 else ""
+    return f"about {minutes // 60} h{rest}"
+
+
 def effect(change: Change) -> str:
     """What the change does to those who use the resource, and by which way."""
     if change.action in (Action.CREATE, Action.FORGET):

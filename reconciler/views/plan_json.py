@@ -6,10 +6,21 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from reconciler.core.change import Action, Change, Drift, DriftedField, FieldChange, Plan
+from reconciler.core.change import (
+    Action,
+    Change,
+    Drift,
+    DriftedField,
+    Estimate,
+    FieldChange,
+    Plan,
+    Refusal,
+    Step,
+)
 from reconciler.core.contents import Revision
 from reconciler.core.resources import ResourceId
-from reconciler.core.values import MISSING, has_secret, unknowns
+from reconciler.core.secrets import Secret, SecretRef
+from reconciler.core.values import MISSING, Unknown, has_secret, unknowns, walk
 from reconciler.views import problems as problem_view
 from reconciler.views.grouping import counts
 from reconciler.views.values import masked
@@ -23,7 +34,7 @@ def render(plan: Plan) -> str:
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
-    """The plan as plain values. Secrets are masked; a field that holds one says `sensitive`."""
+    """The plan as plain values, as `schema/plan.json` says. Secrets are masked, and it is said where they stood."""
     return {
         "kind": "Plan",
         "formatVersion": FORMAT_VERSION,
@@ -36,26 +47,20 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "changes": [_change(change) for change in plan.effective()],
         "drift": [drift(item) for item in plan.drift],
         "kept": [{**resource(k.id), "reason": k.reason, "code": k.code} for k in plan.kept],
-        "blocked": [{**resource(b.id), "reason": b.reason} for b in plan.blocked],
-        "refusals": [
-            {
-                "code": r.code,
-                "message": r.message,
-                "hint": r.hint,
-                "targets": list(r.targets),
-                "resource": str(r.id) if r.id else None,
-                "approvable": r.approvable,
-                "ways": [
-                    {"text": w.text, **({"command": w.command} if w.command else {"edit": w.edit})} for w in r.ways
-                ],
-            }
-            for r in plan.refusals
-        ],
+        "blocked": [{**resource(b.id), "reason": b.reason, "code": b.code} for b in plan.blocked],
+        "refusals": [_refusal(plan, refusal) for refusal in plan.refusals],
         "problems": problem_view.as_json(plan.problems),
         "warnings": problem_view.as_json(plan.warnings),
-        "targets": {name: state.value for name, state in plan.targets.items()},
-        "unseen": dict(plan.unseen),
+        "targets": {
+            name: {
+                "completeness": state.value,
+                "missing": plan.unseen.get(name, ""),
+                "digest": plan.digests.get(name),
+            }
+            for name, state in plan.targets.items()
+        },
         "suspended": list(plan.suspended),
+        "estimate": _estimate(plan.estimate),
     }
 
 
@@ -88,17 +93,51 @@ def _drifted(field: DriftedField) -> dict[str, Any]:
 
 def _change(change: Change) -> dict[str, Any]:
     listed = () if change.action is Action.DELETE else change.fields
+    desired = change.desired
+    # Of what exists only the fields that change: the rest of what is written may be other people's, kept as it is.
+    spec = desired.spec if desired and change.action is Action.CREATE else None
+    leaves = list(walk(spec)) if spec is not None else []
     return {
         **resource(change.id),
         "service": change.service,
         "action": change.action.value,
         "reason": change.reason,
-        "summary": change.desired.summary if change.desired else "",
+        "summary": desired.summary if desired else "",
         "disruption": change.disruption.value,
         "steps": [step.value for step in change.steps],
+        "tests": [test.name for test in desired.tests] if desired and Step.TEST in change.steps else [],
         "driftOnly": change.drift_only,
         "dependsOn": [str(needed) for needed in change.depends_on],
         "fields": fields(listed),
+        "spec": masked(spec),
+        "sensitive": [pointer for pointer, leaf in leaves if isinstance(leaf, (Secret, SecretRef))],
+        "knownAfterApply": {pointer: leaf.source for pointer, leaf in leaves if isinstance(leaf, Unknown)},
+        "digest": change.digest,
+    }
+
+
+def _refusal(plan: Plan, refusal: Refusal) -> dict[str, Any]:
+    ways = [{"text": w.text, **({"command": w.command} if w.command else {"edit": w.edit})} for w in refusal.ways]
+    approvals = (w.command for w in refusal.ways if w.command.startswith("reconciler approve "))
+    return {
+        "code": refusal.code,
+        "message": refusal.message,
+        "hint": refusal.hint,
+        "targets": list(refusal.targets),
+        "resource": str(refusal.id) if refusal.id else None,
+        "approvable": refusal.approvable,
+        "digest": plan.digest_for(refusal) if refusal.approvable else None,
+        "approve": next(approvals, None),
+        "ways": ways,
+    }
+
+
+def _estimate(value: Estimate | None) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    return {
+        "seconds": round(value.seconds),
+        "targets": {name: {"seconds": round(took), "why": why} for name, (took, why) in value.targets.items()},
     }
 
 
@@ -110,12 +149,11 @@ def fields(changes: Sequence[FieldChange]) -> list[dict[str, Any]]:
 def _field(change: FieldChange) -> dict[str, Any]:
     data: dict[str, Any] = {"pointer": change.pointer, "cause": change.cause.value}
     data |= _sides(before=change.before, after=change.after, left=change.left)
-    if change.after is not MISSING and unknowns(change.after):
-        data["knownAfterApply"] = True
+    data["knownAfterApply"] = change.after is not MISSING and bool(unknowns(change.after))
     return data
 
 
 def _sides(**values: Any) -> dict[str, Any]:
     present = {name: value for name, value in values.items() if value is not MISSING}
     data = {name: masked(value) for name, value in present.items()}
-    return data | ({"sensitive": True} if any(has_secret(value) for value in present.values()) else {})
+    return data | {"sensitive": any(has_secret(value) for value in present.values())}

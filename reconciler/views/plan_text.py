@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from reconciler.core.change import Action, Cause, Change, Drift, DriftedField, FieldChange, Plan
 from reconciler.core.resources import Completeness
 from reconciler.views import problems as problem_view
-from reconciler.views.grouping import Group, effect, groups, name_of, summary_line
+from reconciler.views.grouping import Group, duration, effect, groups, name_of, summary_line
 from reconciler.views.style import OF_ACTION, PLAIN, Style
 from reconciler.views.values import paragraph, plural, printable, shown, transition
 
 _WIDEST_NAME = 40
 _WIDEST_POINTER = 48
+_MOST_KEPT = 20
 
 
 def render(plan: Plan, style: Style = PLAIN) -> str:
@@ -36,6 +38,7 @@ def _lines(plan: Plan, style: Style) -> Iterator[str]:
         yield ""
         yield from problem_view.text(found, style, brief=True)
     yield ""
+    yield from estimate_lines(plan)
     yield style.paint(summary_line(plan), "bold")
     if not plan.empty:
         yield style.paint(f"Digest {plan.digest}", "dim")
@@ -122,8 +125,11 @@ def _kept(plan: Plan, style: Style) -> Iterator[str]:
     if plan.kept:
         yield ""
         yield f"{style.paint('Kept', 'bold')}: no longer named in Git, not deleted"
-        for kept in plan.kept:
+        for kept in plan.kept[:_MOST_KEPT]:
             yield f"  {printable(kept.id.kind)}  {printable(name_of(kept.id))}  {printable(kept.reason)}"
+        rest = Counter(kept.code for kept in plan.kept[_MOST_KEPT:])
+        for code, count in sorted(rest.items()):
+            yield f"  … and {count:,} more [{printable(code)}]"
 
 
 def _blocked(plan: Plan, style: Style) -> Iterator[str]:
@@ -144,6 +150,15 @@ def _refused(plan: Plan, style: Style) -> Iterator[str]:
         for refusal in plan.refusals:
             yield f"  {style.paint('✗', 'red')} {printable(refusal.message)} [{printable(refusal.code)}]"
             yield from (f"      {line}" for line in paragraph(refusal.advice) if line)
+
+
+def estimate_lines(plan: Plan) -> Iterator[str]:
+    """How long it takes and why, where that is long."""
+    if plan.estimate is None:
+        return
+    yield f"Takes {duration(plan.estimate.seconds)}:"
+    for target, (seconds, why) in plan.estimate.targets.items():
+        yield f"  target {printable(target)}  {duration(seconds)}, since {printable(why)}"
 
 
 def unseen(plan: Plan, style: Style = PLAIN) -> Iterator[str]:

@@ -85,6 +85,34 @@ def test_a_secret_near_a_syntax_error_is_not_shown(reconciler: Run, repo: Path) 
         assert "canary" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("words", [("validate",), ("plan", "--offline"), ("validate", "-o", "json")])
+@pytest.mark.parametrize("folder", [("--repo", "ml/prod"), ("--path", "ml/prod")])
+def test_annotations_name_files_from_the_root_of_the_repo(
+    reconciler: Run, repo: Path, words: tuple[str, ...], folder: tuple[str, ...]
+) -> None:
+    """Problems are told beside the result, as workflow commands, by paths that GitHub knows."""
+    (repo / "ml/prod").mkdir(parents=True)
+    for name in ("models", "inference", "services"):
+        (repo / name).rename(repo / "ml/prod" / name)
+    replace_in(repo / "ml/prod" / SERVICE, "inference: sklearn", "inference: skleran")
+    commit(repo)
+    done = reconciler(*words, *folder, "--annotations", "github", cwd=repo)
+    assert done.returncode == 11
+    told = [line for line in done.stderr.splitlines() if line.startswith("::")]
+    assert len(told) == 1
+    assert told[0].startswith(f"::error file=ml/prod/{SERVICE},line=")
+    assert "did you mean 'sklearn'?" in told[0]
+    assert "::error" not in done.stdout
+    assert "::" not in reconciler(*words, *folder, cwd=repo).stderr
+
+
+def test_what_stops_a_command_is_annotated_too(reconciler: Run, repo: Path) -> None:
+    """A manifest folder that is not there has no file, but still its annotation."""
+    done = reconciler("validate", "--path", "nowhere", "--annotations", "github", cwd=repo)
+    assert done.returncode == 11
+    assert "::error title=invalid::there is no folder 'nowhere'" in done.stderr
+
+
 def test_nothing_changed(reconciler: Run, repo: Path) -> None:
     """A clean working copy compared with its own commit has nothing to do; exit 0 even when asked in detail."""
     done = reconciler("plan", "--offline", "--detailed-exitcode", cwd=repo)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
@@ -56,5 +57,6 @@ def test_an_offline_plan_names_the_approval_too(reconciler: Run, repo: Path) -> 
     done = reconciler("plan", "--offline", cwd=repo)
     assert done.returncode == 0, done.stderr
     assert "[empties-target]" in done.stdout
-    digest = done.stdout.rpartition("Digest ")[2].strip()
+    told = json.loads(reconciler("plan", "--offline", "-o", "json", cwd=repo).stdout)
+    digest = told["targets"]["local"]["digest"]
     assert f"        reconciler approve {digest}\n" in done.stdout

@@ -381,6 +381,36 @@ def test_the_digest_tells_where_a_secret_comes_from_and_not_what_it_is() -> None
     assert found(seal(b"k", "first", SecretRef("env", "A")), b=2) != found(SecretRef("env", "A"), b=2)
 
 
+def test_a_field_that_is_not_ours_leaves_the_digest_as_it_is() -> None:
+    """What a policy leaves to others may move between a review and its apply; a field of ours may not."""
+    policy = Policy(rules=(DriftRule("/a", FieldPolicy.IGNORE),))
+    loop, _ = served("one", spec={"a": 1, "b": 1}, policy=policy)
+    wanted = [want("one", {"a": 1, "b": 2}, policy=policy)]
+    reviewed = plan(loop.situation(wanted)).digest
+    mark = loop.target.records[id_of("one")].mark
+    loop.target.put(id_of("one"), {"a": 7, "b": 1}, mark)
+    assert plan(loop.situation(wanted)).digest == reviewed
+    loop.target.put(id_of("one"), {"a": 7, "b": 7}, mark)
+    assert plan(loop.situation(wanted)).digest != reviewed
+
+
+def test_each_target_has_a_digest_of_its_own() -> None:
+    """What is done at one target leaves the other's digest as it is; without changes a target has none."""
+    loop, _ = served()
+    seen = {"t": loop.target.observe(), "u": Observation("u", Completeness.COMPLETE)}
+    capabilities = dict.fromkeys(seen, loop.target.capabilities)
+
+    def planned(*desired: Desired) -> Plan:
+        return plan(loop.situation(desired, observations=seen, capabilities=capabilities))
+
+    here, there = want("one", {"a": 1}), Desired(ResourceId("u", KIND, "two"), {"a": 1}, "two")
+    both = planned(here, there)
+    assert planned(there).digests == {"u": both.digests["u"]}
+    assert planned(want("one", {"a": 2}), there).digests["u"] == both.digests["u"]
+    assert len({both.digest, planned(there).digest, *both.digests.values()}) == 4
+    assert planned().digests == {}
+
+
 # Dependencies and unknowns
 
 
@@ -408,7 +438,9 @@ def test_an_unknown_is_filled_in_when_its_source_is_known() -> None:
     source, user = made.effective()
     assert user.depends_on == (source.id,)
     loop.reconcile(desired[:1])
+    reviewed = user.digest
     (user,) = plan(loop.situation(desired)).effective()
+    assert user.digest == reviewed
     assert user.desired is not None
     assert user.desired.spec == {"v": "made of 1"}
     loop.settle(desired)

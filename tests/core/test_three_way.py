@@ -9,15 +9,13 @@ import pytest
 import yaml
 from hypothesis import given
 
-from reconciler.core.change import Action, Change
 from reconciler.core.diff import assign, differences, equal
 from reconciler.core.policy import DriftRule, FieldPolicy, Policy
-from reconciler.core.resources import Desired
 from reconciler.core.three_way import three_way
 from reconciler.core.values import MISSING, lookup, walk
 
 from .conftest import QUICK
-from .model import POLICIES, SPECS, VALUES, id_of
+from .model import POLICIES, SPECS, VALUES
 
 CASES = yaml.safe_load((Path(__file__).parent / "three_way.yaml").read_text())
 
@@ -79,19 +77,6 @@ def test_what_is_not_named_is_never_changed(desired: Any, observed: Any, sent: A
         top = "/" + change.pointer.split("/")[1]
         assert lookup(desired, top) is not MISSING or lookup(sent, top) is not MISSING
     assert seen.drift == ()
-
-
-@QUICK
-@given(SPECS, SPECS, SPECS, SPECS, POLICIES)
-def test_what_git_wants_can_be_told_from_what_is_carried_along(
-    desired: Any, observed: Any, sent: Any, answered: Any, policy: Policy
-) -> None:
-    """Whatever live values stand in what is written, Git's own are known, and so the digest of the plan stays."""
-    seen = three_way("thing", desired, observed, sent, answered, policy=policy)
-    effective = Desired(id_of("one"), seen.effective, policy=policy)
-    reported = tuple(field for field in seen.drift if not field.written)
-    change = Change(effective.id, Action.UPDATE, desired=effective, reported=reported, carried=seen.carried)
-    assert list(_leaves(change.by_git)) == list(_leaves(desired))
 
 
 @QUICK

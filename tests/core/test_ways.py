@@ -16,6 +16,7 @@ from reconciler.core.plan import plan
 from reconciler.core.policy import Policy
 from reconciler.core.problems import Position
 from reconciler.core.resources import Mark
+from reconciler.core.situation import Origin
 from tests.cli.codes import refusal_codes
 
 from .model import KIND, US, Loop, ModelTarget, id_of, want
@@ -46,7 +47,13 @@ def empties() -> Plan:
 def other_repo() -> Plan:
     loop = Loop()
     loop.settle([want("one", {}), want("two", {})])
-    return plan(loop.situation([want("two", {})], elsewhere={"t": "/srv/theirs"}))
+    return plan(loop.situation([want("two", {})], elsewhere={"t": Origin("/srv/theirs")}))
+
+
+def other_environment() -> Plan:
+    loop = Loop()
+    loop.settle([want("one", {}), want("two", {})])
+    return plan(loop.situation([want("two", {"a": 1})], elsewhere={"t": Origin("", "staging")}))
 
 
 def protected() -> Plan:
@@ -73,6 +80,7 @@ REFUSED: Mapping[str, tuple[Callable[[], Plan], ...]] = {
     "too-many-deletes": (too_many,),
     "empties-target": (empties,),
     "other-repo": (other_repo,),
+    "other-environment": (other_environment,),
     "protected": (protected,),
     "foreign": (foreign, foreign_and_immutable),
 }
@@ -103,7 +111,7 @@ def test_every_refusal_has_a_way_on(code: str) -> None:
             assert way.text
             assert "DIGEST" not in way.command
         approvals = [way.command for way in refusal.ways if way.command.startswith("reconciler approve ")]
-        assert approvals == ([f"reconciler approve {made.digest}"] if refusal.approvable else [])
+        assert approvals == ([f"reconciler approve {made.digest_for(refusal)}"] if refusal.approvable else [])
         assert all(way.command or way.edit in refusal.advice for way in refusal.ways)
 
 

@@ -12,6 +12,7 @@ from reconciler.core.change import (
     Disruption,
     Drift,
     DriftedField,
+    Estimate,
     FieldChange,
     Kept,
     Plan,
@@ -24,6 +25,7 @@ from reconciler.core.policy import FieldPolicy
 from reconciler.core.problems import Position, Problem, Severity
 from reconciler.core.resources import Completeness, Desired, ResourceId
 from reconciler.core.secrets import Secret, SecretRef
+from reconciler.core.smoke import SmokeTest
 from reconciler.core.values import MISSING, Unknown
 
 REVISION = Revision("9c41f02" + "0" * 33, "main", "Serve version 2", 1_700_000_000.0)
@@ -50,7 +52,16 @@ def everything() -> Plan:
     return Plan(
         revision=REVISION,
         changes=(
-            Change(model, Action.CREATE, "new in Git", desired=Desired(model, {}, summary="1.2 MB sha256:9c41aabb")),
+            Change(
+                model,
+                Action.CREATE,
+                "new in Git",
+                desired=Desired(
+                    model,
+                    {"name": "diabetes-ridge", "token": secret("t"), "digest": Unknown(str(environment), "/digest")},
+                    summary="1.2 MB sha256:9c41aabb",
+                ),
+            ),
             Change(environment, Action.NOOP, "in sync", steps=()),
             Change(
                 process,
@@ -65,7 +76,7 @@ def everything() -> Plan:
                     FieldChange("/workers", 4, 2, Cause.DRIFT),
                     FieldChange("/port", 8891, 8892, Cause.CONFLICT, 8890),
                 ),
-                desired=Desired(process, {}, service="diabetes"),
+                desired=Desired(process, {}, service="diabetes", tests=(SmokeTest("answers"),)),
                 depends_on=(model, environment),
                 steps=rollout,
             ),
@@ -89,8 +100,9 @@ def everything() -> Plan:
         warnings=(Problem("python-overridden", "python 3.6.2 cannot be had", severity=Severity.WARNING),),
         problems=(Problem("unknown-key", "unknown key 'memroyGb'", Position("services/a.yaml", 7, 5), "memoryGb?"),),
         targets={"laptop": Completeness.COMPLETE, "edge": Completeness.UNAVAILABLE},
-        unseen={"edge": "timed out"},
         suspended=("paused",),
+        unseen={"edge": "timed out after 10 s\nlast log line"},
+        estimate=Estimate(725.0, {"laptop": (725.0, "it takes 20 calls a minute, and this needs 240")}),
     )
 
 
@@ -128,6 +140,11 @@ changes = st.builds(
 problems = st.builds(
     Problem, st.just("some-code"), texts, st.none() | st.builds(Position, texts, st.integers(0, 9)), texts
 )
+estimates = st.builds(
+    Estimate,
+    st.floats(60, 1e6),
+    st.dictionaries(names, st.tuples(st.floats(60, 1e6), texts), max_size=2),
+)
 plans = st.builds(
     Plan,
     st.builds(Revision, st.just("a" * 40), texts, texts),
@@ -139,4 +156,7 @@ plans = st.builds(
     st.lists(st.builds(Refusal, st.just("protected"), texts, texts), max_size=3).map(tuple),
     st.lists(st.builds(Blocked, ids, texts), max_size=3).map(tuple),
     st.lists(problems, max_size=3).map(tuple),
+    targets=st.dictionaries(names, st.sampled_from(Completeness), max_size=3),
+    unseen=st.dictionaries(names, texts, max_size=2),
+    estimate=st.none() | estimates,
 )

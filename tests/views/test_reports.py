@@ -76,7 +76,7 @@ def test_drift_text() -> None:
     text = drift.text(everything(), {PROCESS: NOW - 300}, NOW)
     assert "      /workers           2 → 4  (healed by the next apply)\n" in text
     assert "1 resource drifted, the oldest for 5m.\n" in text
-    assert "Target edge was not reachable: timed out\n" in text
+    assert "Target edge was not reachable: timed out after 10 s\n" in text
     assert "`reconciler plan` shows them" in text
 
 

@@ -6,8 +6,9 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from reconciler.cli import exits
+from reconciler.cli.annotating import annotate, annotating
 from reconciler.cli.console import Console
-from reconciler.cli.parser import FORMATS, Parser, add_output, add_settings, add_source
+from reconciler.cli.parser import FORMATS, Parser, add_annotations, add_output, add_settings, add_source
 from reconciler.cli.pasting import plan_for
 from reconciler.cli.session import Session, no_commit_yet
 from reconciler.core.errors import InvalidError
@@ -29,6 +30,7 @@ def configure(parser: Parser) -> None:
             ("reconciler plan --repo https://git.example/ml.git", "a remote repo"),
             ("reconciler plan --base origin/main --offline", "what a branch changes, without access to anything"),
             ("reconciler plan -o markdown", "for a pull request"),
+            ("reconciler plan --annotations github", "problems of manifests beside the files, in a workflow"),
             ("reconciler plan --detailed-exitcode", "2 pending, 3 drift, 4 both"),
         ),
     )
@@ -41,6 +43,7 @@ def configure(parser: Parser) -> None:
         help="what to compare with offline (default: HEAD, for a working copy); implies --offline",
     )
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit with 2, 3 or 4 if there is work")
+    add_annotations(parser)
     add_source(parser)
     add_settings(parser)
     add_output(parser, FORMATS)
@@ -50,7 +53,9 @@ def run(arguments: Namespace, console: Console) -> int:
     """Makes the plan and prints it."""
     session = Session(arguments)
     try:
-        made = _offline(session, arguments.base) if arguments.offline or arguments.base else _online(session)
+        with annotating(session, console):
+            made = offline_plan(session, arguments.base) if arguments.offline or arguments.base else _online(session)
+        annotate((*made.problems, *made.warnings), session, console)
     finally:
         session.close()
     show(plan_for(made, arguments), console)
@@ -83,7 +88,16 @@ def code(plan: Plan, *, detailed: bool) -> int:
     return exits.of_plan(plan) if detailed else exits.DONE
 
 
-def _offline(session: Session, base_ref: str | None) -> Plan:
+def offline_plan(session: Session, base_ref: str | None) -> Plan:
+    """The plan from one commit to another, without access to anything.
+
+    Args:
+        base_ref: What to compare with; None is HEAD, for a working copy.
+
+    Raises:
+        UsageError: There is nothing to compare with, or the repo is a remote one.
+        InvalidError: The repo or a ref cannot be read.
+    """
     from reconciler import wiring
     from reconciler.cli.offline import compare
 

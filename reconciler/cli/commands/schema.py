@@ -1,4 +1,4 @@
-"""`reconciler schema`: JSON Schemas of the manifests, for editors."""
+"""`reconciler schema`: JSON Schemas of the manifests, for editors, and of plans, for what reads them."""
 
 from __future__ import annotations
 
@@ -15,30 +15,32 @@ from reconciler.core.errors import InvalidError, UsageError
 def configure(parser: Parser) -> None:
     """Declares the arguments."""
     parser.about(
-        "Print the JSON Schema of a kind, or of any manifest; or write all of them to a folder.",
+        "Print the JSON Schema of a kind, of any manifest, or of a plan as JSON; or write all of them to a folder.",
         (
             ("reconciler schema", "of any manifest"),
             ("reconciler schema Service", "of one kind"),
+            ("reconciler schema Plan", "of what `reconciler plan -o json` prints"),
             ("reconciler schema --write schema", "one file a kind; name it in a first line for an editor"),
         ),
     )
-    parser.add_argument("kind", nargs="?", help="Model, InferenceConfig, Target, Service, Defaults or Overlay")
+    parser.add_argument("kind", nargs="?", help="Model, InferenceConfig, Target, Service, Defaults, Overlay or Plan")
     parser.add_argument("--write", metavar="DIR", help="write files in place of printing")
     add_output(parser, ("text", "json"))
 
 
 def run(arguments: Namespace, console: Console) -> int:
     """Prints or writes."""
-    from reconciler.manifests.schema import schemas, write_schemas
+    from reconciler.manifests.schema import schemas, write
+    from reconciler.views.plan_schema import schema
 
+    found = {**schemas(), "plan.json": schema()}
     if arguments.write:
         try:
-            for path in write_schemas(Path(arguments.write)):
+            for path in write(found, Path(arguments.write)):
                 console.line(str(path))
         except OSError as error:
             raise InvalidError(f"{arguments.write} cannot be written: {error.strerror}") from error
         return exits.DONE
-    found = schemas()
     name = f"{(arguments.kind or 'manifest').lower()}.json"
     if name not in found:
         kinds = [key.removesuffix(".json") for key in found]

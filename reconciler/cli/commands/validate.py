@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from reconciler import wiring
 from reconciler.cli import exits
+from reconciler.cli.annotating import annotate, annotating
 from reconciler.cli.console import Console
-from reconciler.cli.parser import Parser, add_output, add_settings, add_source
+from reconciler.cli.parser import Parser, add_annotations, add_output, add_settings, add_source
 from reconciler.cli.session import Session
 from reconciler.core.problems import Problem, Severity, errors_of
 from reconciler.views import problems as problem_view
@@ -33,9 +34,11 @@ def configure(parser: Parser) -> None:
             ("reconciler validate --ref HEAD", "the last commit"),
             ("reconciler validate --env production", "one environment"),
             ("reconciler validate -o json", "for an editor or a pipeline"),
+            ("reconciler validate --annotations github", "problems beside the files of a pull request"),
         ),
     )
     parser.add_argument("--strict", action="store_true", help="fail on warnings, too")
+    add_annotations(parser)
     add_source(parser)
     add_settings(parser)
     add_output(parser)
@@ -45,14 +48,16 @@ def run(arguments: Namespace, console: Console) -> int:
     """Loads, resolves and renders everything, and prints what is wrong."""
     session = Session(arguments)
     try:
-        tree = session.tree()
-        cache = wiring.document_cache(session.places)
-        names = [arguments.env] if arguments.env is not None else _environments(tree, cache)
-        states = {name: _state(session, tree, cache, name) for name in names}
-        cache.save()
+        with annotating(session, console):
+            tree = session.tree()
+            cache = wiring.document_cache(session.places)
+            names = [arguments.env] if arguments.env is not None else _environments(tree, cache)
+            states = {name: _state(session, tree, cache, name) for name in names}
+            cache.save()
+        found = _problems(states)
+        annotate(found, session, console)
     finally:
         session.close()
-    found = _problems(states)
     valid = not (found if arguments.strict else errors_of(found))
     first, services = states[names[0]], max(len(state.services) for state in states.values())
     if console.output == "json":

@@ -12,7 +12,7 @@ from reconciler.core.change import Action, Refusal
 from reconciler.core.errors import ReconcilerError, StaleError
 from reconciler.core.report import Report
 from reconciler.core.resources import Completeness, Health, Observation
-from reconciler.core.safety import standing
+from reconciler.core.safety import approval_of, standing
 from reconciler.engine.clock import Cancel
 from reconciler.engine.daemon.again import Again, going_on, look_again
 from reconciler.engine.daemon.board import Reconciled, counted
@@ -206,20 +206,20 @@ class TargetWorker:
     # Refusals and approvals
 
     def _approved(self, look: Look, inputs: Inputs) -> tuple[frozenset[str], str]:
-        """Codes of rails that an approval of the whole plan lifts, and who gave it.
-
-        People approve what `reconciler plan` shows.
-        """
+        """Codes of rails that are lifted by an approval of what `reconciler plan` shows, and who gave it."""
         approvals = self._own.store.approvals()
-        mine = [r for r in standing(look.plan, frozenset(approvals)) if self.target in r.targets]
+        mine = [r for r in standing(look.plan, approvals.keys()) if self.target in r.targets]
         if not mine:
             self._refused = ""
             return frozenset(), ""
         whole = self._own.look(None, inputs.tree).plan
-        if whole.digest in approvals:
-            return frozenset(r.code for r in mine if r.approvable), str(approvals[whole.digest].get("by", ""))
-        self._tell_refusal(whole.digest, str(whole.revision), mine)
-        return frozenset(), ""
+        asked = [r for r in whole.refusals if self.target in r.targets]
+        lifted = {r.code: digest for r in asked if (digest := approval_of(whole, r, approvals.keys()))}
+        left = [r for r in mine if r.code not in lifted]
+        if left:
+            self._tell_refusal(whole.digest_for(left[0]), str(whole.revision), left)
+        by = next((str(approvals[digest].get("by", "")) for digest in lifted.values()), "")
+        return frozenset(lifted), by
 
     def _tell_refusal(self, digest: str, revision: str, refusals: list[Refusal]) -> None:
         """A refusal is told and recorded when it begins, not each time it is met."""

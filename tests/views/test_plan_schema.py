@@ -1,0 +1,75 @@
+"""`schema/plan.json` describes every plan as JSON, and nothing that it does not say is in one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+
+from reconciler.core.change import Plan
+from reconciler.views import plan_json
+from reconciler.views.plan_schema import schema
+from tests.views.plans import REVISION, everything, plans
+
+COMMITTED = Path(__file__).parents[2] / "schema" / "plan.json"
+
+
+def objects(node: Any) -> Iterator[dict[str, Any]]:
+    """Every part of a schema that describes an object with keys."""
+    if isinstance(node, dict):
+        part = cast("dict[str, Any]", node)
+        if part.get("type") == "object" and "properties" in part:
+            yield part
+        for inner in part.values():
+            yield from objects(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            yield from objects(inner)
+
+
+@pytest.fixture(scope="session")
+def strict() -> jsonschema.Draft202012Validator:
+    """The schema, but with every key that it does not name forbidden."""
+    made = schema()
+    for part in objects(made):
+        part["additionalProperties"] = False
+    return jsonschema.Draft202012Validator(made)
+
+
+def test_the_committed_schema_is_fresh() -> None:
+    """`make schema` renews it."""
+    assert json.loads(COMMITTED.read_text()) == schema()
+
+
+def test_the_schema_is_one_and_describes_every_key() -> None:
+    """It is a JSON Schema of draft 2020-12, and says what each key means."""
+    jsonschema.Draft202012Validator.check_schema(schema())
+    for part in objects(schema()):
+        for name, value in part["properties"].items():
+            assert value.get("description") or "$ref" in value, name
+
+
+@pytest.mark.parametrize("plan", [everything(), Plan(REVISION)], ids=["everything", "nothing"])
+def test_plans_are_as_the_schema_says(plan: Plan, strict: jsonschema.Draft202012Validator) -> None:
+    """No key is missing, none is there that it does not name."""
+    strict.validate(json.loads(plan_json.render(plan)))
+
+
+def test_the_agreed_output_is_as_the_schema_says(strict: jsonschema.Draft202012Validator) -> None:
+    """The golden plan is, and it has every key of every part."""
+    golden = json.loads((Path(__file__).parent / "golden" / "plan.json").read_text())
+    strict.validate(golden)
+    used = json.dumps(golden)
+    assert [name for part in objects(schema()) for name in part["properties"] if f'"{name}"' not in used] == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(plan=plans)
+def test_any_plan_is_as_the_schema_says(plan: Plan, strict: jsonschema.Draft202012Validator) -> None:
+    """Whatever is in it."""
+    strict.validate(json.loads(plan_json.render(plan)))
