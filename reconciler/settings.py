@@ -11,7 +11,6 @@ import difflib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
@@ -20,6 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from reconciler.core.dataclass import dataclass
 from reconciler.core.errors import InvalidError
 from reconciler.core.problems import Position, Problem
 from reconciler.core.values import MISSING, escape, lookup

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+from reconciler.core.dataclass import dataclass, field
 from reconciler.views.style import Style
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 from argparse import Namespace
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
+
+from reconciler.core.dataclass import dataclass
 
 if TYPE_CHECKING:
     from reconciler.cli.console import Console

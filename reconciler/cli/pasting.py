@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 from argparse import Namespace
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from reconciler.core.dataclass import replace
 
 if TYPE_CHECKING:
     from reconciler.core.change import Plan

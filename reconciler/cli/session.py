@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 from argparse import Namespace
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler import wiring
 from reconciler.cli.places import state_dir, surrounding_repo
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.errors import InvalidError, ReconcilerError, UsageError
 
 if TYPE_CHECKING:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
 from reconciler.core.contents import Revision
+from reconciler.core.dataclass import dataclass, field, replace
 from reconciler.core.policy import FieldPolicy
 from reconciler.core.problems import Problem
 from reconciler.core.resources import Completeness, Desired, Mark, Observed, ResourceId

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from reconciler.core.dataclass import dataclass
 
 # GitHub takes no longer description (REST API, "Create a commit status"); the others take more.
 LONGEST_DESCRIPTION = 140

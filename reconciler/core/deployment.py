@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.policy import Policy
 from reconciler.core.problems import Position
 from reconciler.core.resources import ResourceId

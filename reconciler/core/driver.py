@@ -7,11 +7,11 @@ contract as tests; docs/drivers.md says it in words.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from threading import Event
 from typing import Protocol, runtime_checkable
 
 from reconciler.core.change import Change
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.deployment import Deployment, ModelVersion
 from reconciler.core.resources import Desired, Observation, Observed, ResourceId
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from heapq import heapify, heapreplace
 
 from reconciler.core.change import Change, Estimate, Step
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.driver import Capabilities
 from reconciler.core.resources import ResourceId
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
+from reconciler.core.dataclass import replace
 from reconciler.core.report import Report, ServiceReport, Sync
 from reconciler.core.resources import Desired, Health, ResourceId
 from reconciler.core.situation import Hold

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from reconciler.core.change import Action, Change
+from reconciler.core.dataclass import replace
 from reconciler.core.diff import equal
 from reconciler.core.resources import Desired, ResourceId
 from reconciler.core.values import MISSING, Spec, Unknown, lookup, transform, unknowns

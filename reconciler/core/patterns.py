@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, TypeAlias, cast
 
+from reconciler.core.dataclass import dataclass
 from reconciler.core.values import escape, split_pointer
 
 # The items of lists that are maps, by their pointers: what `[key=value]` is compared with.

@@ -8,9 +8,9 @@ How a change is carried out is `core.rollout`'s, what is recorded of it `core.re
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from reconciler.core.change import Action, Blocked, Change, Drift, Plan, Refusal
+from reconciler.core.dataclass import replace
 from reconciler.core.estimate import estimate
 from reconciler.core.gate import gate
 from reconciler.core.order import in_order

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.patterns import NO_ITEMS, Items, pattern_of
 from reconciler.core.problems import Position
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from reconciler.core.change import Action, Change
+from reconciler.core.dataclass import replace
 from reconciler.core.diff import assign
 from reconciler.core.resources import Baseline, Observed
 from reconciler.core.secrets import Secret

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from reconciler.core.change import Action, Change, Drift, Plan
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.resources import Health, Observation, Observed, ResourceId
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.policy import Policy
 from reconciler.core.problems import Problem
 from reconciler.core.smoke import SmokeTest

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
 
 from reconciler.core.change import Action, Change, Plan, Refusal, Step, Way
+from reconciler.core.dataclass import replace
 from reconciler.core.resources import ResourceId
 from reconciler.core.situation import Situation
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass, field
+
+from reconciler.core.dataclass import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
+from reconciler.core.dataclass import dataclass
 from reconciler.core.values import MISSING, split_pointer
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 from reconciler.core.change import Change, Drift
 from reconciler.core.contents import Revision
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.deployment import Deployment
 from reconciler.core.driver import Capabilities
 from reconciler.core.problems import Problem

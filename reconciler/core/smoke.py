@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, cast
 
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.hiding import hide
 
 

@@ -7,10 +7,10 @@ holds for the comparison and for all that is written.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from reconciler.core.change import Carried, Cause, DriftedField, FieldChange
+from reconciler.core.dataclass import dataclass
 from reconciler.core.diff import differences, equal
 from reconciler.core.patterns import Patterns, items_of, pattern_of
 from reconciler.core.policy import FieldPolicy, Policy

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 
+from reconciler.core.dataclass import dataclass
 from reconciler.core.driver import Capabilities
 from reconciler.core.patterns import Pattern, items_of, named_pointer, pattern_of
 from reconciler.core.policy import DriftRule

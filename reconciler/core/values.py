@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
+from reconciler.core.dataclass import dataclass
 from reconciler.core.secrets import Secret, SecretRef
 
 Value: TypeAlias = (

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from reconciler.core.change import Action, Cause, Change, Drift, DriftedField, FieldChange, Step
+from reconciler.core.dataclass import replace
 from reconciler.core.diff import equal
 from reconciler.core.driver import Capabilities
 from reconciler.core.outputs import fill

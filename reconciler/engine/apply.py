@@ -6,12 +6,12 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
 from reconciler.core.change import Action, Change
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.driver import Driver
 from reconciler.core.errors import TargetError
 from reconciler.core.resources import Baseline, Completeness, Observation, ResourceId

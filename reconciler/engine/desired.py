@@ -7,10 +7,10 @@ services share (a model version, an environment) becomes one resource.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.core.contents import Revision, Tree
+from reconciler.core.dataclass import dataclass, field, replace
 from reconciler.core.deployment import Deployment, ModelVersion, Target
 from reconciler.core.driver import Catalogue, Renderer
 from reconciler.core.errors import InvalidError

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import replace
 
 from reconciler.core.change import Action, Change, Plan
 from reconciler.core.contents import Tree
+from reconciler.core.dataclass import replace
 from reconciler.core.errors import UsageError
 from reconciler.core.plan import plan
 from reconciler.core.resources import ResourceId

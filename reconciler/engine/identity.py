@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.errors import InvalidError
 from reconciler.core.secrets import Secret, SecretRef, generated_key, seal
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from reconciler.core.change import Action, Change, Step
+from reconciler.core.dataclass import dataclass
 from reconciler.core.resources import Health, Observation, Observed
 
 

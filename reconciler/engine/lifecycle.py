@@ -5,8 +5,9 @@ A test walks the table: every state that is not final has a deadline, leads some
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from reconciler.core.dataclass import dataclass
 
 
 class State(StrEnum):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 from reconciler.core.change import Action, Change, Step
+from reconciler.core.dataclass import dataclass, field, replace
 from reconciler.core.driver import Driver, Endpoint, InProgress
 from reconciler.core.errors import ReconcilerError, Retry, TargetError, TimedOutError, UnavailableError
 from reconciler.core.outputs import fill_change

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
+from reconciler.core.dataclass import replace
 from reconciler.core.driver import Driver
 from reconciler.core.errors import TargetError
 from reconciler.core.resources import Completeness, Observation, Observed, ResourceId

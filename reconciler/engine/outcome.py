@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 
 from reconciler.core.change import Plan, Refusal
 from reconciler.core.contents import Tree
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.report import Report
 from reconciler.core.situation import Situation
 from reconciler.engine.desired import DesiredState

@@ -7,9 +7,9 @@ nobody but those who need it. A look sees a target together with the registries;
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from reconciler.core.change import Action, Change
+from reconciler.core.dataclass import dataclass
 from reconciler.core.resources import Baseline, Desired, ResourceId
 
 

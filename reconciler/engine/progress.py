@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from reconciler.core.change import Action, Step
+from reconciler.core.dataclass import dataclass
 from reconciler.core.resources import ResourceId
 from reconciler.engine.lifecycle import State
 

@@ -7,12 +7,12 @@ command call these two.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
 from reconciler.core.change import Action, Change, Plan, Refusal
 from reconciler.core.contents import Tree
+from reconciler.core.dataclass import dataclass, field, replace
 from reconciler.core.deployment import Target
 from reconciler.core.driver import Driver
 from reconciler.core.plan import plan

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import structlog
 
+from reconciler.core.dataclass import replace
 from reconciler.core.errors import StaleError
 from reconciler.core.resources import ResourceId
 from reconciler.core.safety import approval_of

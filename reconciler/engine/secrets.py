@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
+from reconciler.core.dataclass import dataclass, replace
 from reconciler.core.deployment import Auth, Deployment
 from reconciler.core.problems import Problem
 from reconciler.core.secrets import Secret, SecretRef

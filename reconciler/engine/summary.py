@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
+from reconciler.core.dataclass import dataclass, field
 from reconciler.engine.lifecycle import State
 from reconciler.engine.outcome import Outcome
 

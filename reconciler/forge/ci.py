@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote, urlsplit
 
+from reconciler.core.dataclass import dataclass
 from reconciler.forge.api import text_of
 from reconciler.forge.forge import Provider
 

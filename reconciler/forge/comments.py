@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
 
+from reconciler.core.dataclass import dataclass
 from reconciler.core.errors import AccessError, TargetError, UnavailableError
 from reconciler.forge import body
 from reconciler.forge.forge import Comment, Forge

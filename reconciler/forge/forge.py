@@ -7,11 +7,11 @@ names and its refusals; `comments` and the commands know none of them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from reconciler.core.commit_status import CommitStatus
+from reconciler.core.dataclass import dataclass
 
 
 class Provider(StrEnum):

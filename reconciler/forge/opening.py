@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from reconciler.core.dataclass import dataclass
 from reconciler.core.errors import AccessError, InvalidError, UsageError
 from reconciler.forge import azure_devops, github, gitlab
 from reconciler.forge.api import ATTEMPTS, Api

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 import httpx
 
+from reconciler.core.dataclass import dataclass
 from reconciler.core.errors import AccessError, ConflictError, TargetError, ThrottledError, UnavailableError
 
 # GitHub, "Rate limits for the REST API": without any header, a secondary limit wants a minute.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 
 from reconciler.core.contents import Contents
+from reconciler.core.dataclass import dataclass
 from reconciler.core.values import digest
 from reconciler.manifests.cache import DocumentCache
 

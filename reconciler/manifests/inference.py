@@ -6,10 +6,10 @@ import posixpath
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from reconciler.core.contents import Tree
+from reconciler.core.dataclass import dataclass
 from reconciler.core.deployment import EntryScript, Environment, File, ImageInputs, Registry
 from reconciler.core.errors import InvalidError
 from reconciler.core.problems import Position, Problem, Severity

@@ -9,10 +9,10 @@ elsewhere without the words `reconciler/v` in it is not even parsed.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any, cast
 
 from reconciler.core.contents import Entry, Tree
+from reconciler.core.dataclass import replace
 from reconciler.core.errors import InvalidError
 from reconciler.core.problems import Position, Problem
 from reconciler.manifests.cache import DocumentCache

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 
 from reconciler.core.contents import Tree
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.deployment import ModelVersion
 from reconciler.core.errors import InvalidError
 from reconciler.core.problems import Problem

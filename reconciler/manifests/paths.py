@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
 
 from reconciler.core.contents import Tree
+from reconciler.core.dataclass import dataclass
 from reconciler.core.errors import InvalidError
 from reconciler.core.problems import Problem
 from reconciler.manifests.repo import Manifest

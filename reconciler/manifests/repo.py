@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from reconciler.core.contents import Revision
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.problems import Position, Problem, Severity
 
 

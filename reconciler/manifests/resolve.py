@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from reconciler.core.contents import Revision, Tree
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.deployment import Deployment, ModelVersion, Target
 from reconciler.core.policy import Policy
 from reconciler.core.problems import Problem, Severity

@@ -6,7 +6,8 @@ import ast
 import threading
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from reconciler.core.dataclass import dataclass
 
 MOST_BYTES = 1 << 20
 # Modules whose import means that the script wants the whole HTTP request, by which the environment needs werkzeug:

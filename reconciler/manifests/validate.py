@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, cast
 
+from reconciler.core.dataclass import replace
 from reconciler.core.problems import Problem
 from reconciler.core.values import MISSING, escape, lookup
 from reconciler.manifests.kinds.names import AS_TEXT, ELSEWHERE, IN_WORDS

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import marshal
 import re
-from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any, cast
 
 import yaml as pyyaml
 
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.problems import Position, Problem
 from reconciler.core.values import escape
 

@@ -11,9 +11,9 @@ import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.errors import InvalidError, UnavailableError
 
 # What git, ssh and curl may need to reach a remote; nothing else of the environment is passed on.

@@ -6,10 +6,10 @@ Format: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 
+from reconciler.core.dataclass import dataclass, replace
 from reconciler.core.errors import UnavailableError
 from reconciler.source.command import Git, last_line
 

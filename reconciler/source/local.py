@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import posixpath
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
 from reconciler.core.contents import Revision
+from reconciler.core.dataclass import dataclass, replace
 from reconciler.core.errors import AccessError, InvalidError, UnavailableError
 from reconciler.source.command import Git, last_line, mask
 from reconciler.source.database import Database

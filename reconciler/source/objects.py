@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
+
+from reconciler.core.dataclass import dataclass
 
 Algorithm = Literal["sha1", "sha256"]
 

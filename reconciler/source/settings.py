@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.errors import InvalidError
 from reconciler.source.command import mask
 from reconciler.source.tree import Limits

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import BinaryIO, Protocol
 
 from reconciler.core.contents import Entry, Revision
+from reconciler.core.dataclass import dataclass
 from reconciler.core.errors import InvalidError, UnavailableError
 from reconciler.core.problems import Position, Problem
 from reconciler.source.lfs import LargeFiles, Pointer

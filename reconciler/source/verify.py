@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
+from reconciler.core.dataclass import replace
 from reconciler.core.errors import InvalidError
 from reconciler.source.command import Git, last_line
 from reconciler.source.settings import Verify

@@ -8,10 +8,10 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, TypeAlias, cast
 
+from reconciler.core.dataclass import dataclass, field, replace
 from reconciler.core.errors import InvalidError, UnavailableError
 from reconciler.source.command import Git, last_line
 from reconciler.source.database import STREAM_FROM, Database

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 
 from reconciler.core.change import Action, Change, Disruption, Plan, Step
+from reconciler.core.dataclass import dataclass
 from reconciler.core.resources import ResourceId
 from reconciler.views.values import plural
 

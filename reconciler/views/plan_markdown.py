@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from reconciler.core.change import Change, Plan
+from reconciler.core.dataclass import dataclass
 from reconciler.views import plan_text
 from reconciler.views import problems as problem_view
 from reconciler.views.grouping import duration, effect, groups, name_of, summary_line

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from reconciler.core.change import Action
+from reconciler.core.dataclass import dataclass
 from reconciler.core.resources import Health
 
 # Select Graphic Rendition codes (ECMA-48 §8.3.117).

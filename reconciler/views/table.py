@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from reconciler.core.dataclass import dataclass
 from reconciler.views.style import PLAIN, Style
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.problems import Problem
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reconciler.core.dataclass import dataclass
 from reconciler.wiring.drivers import TargetDrivers
 from reconciler.wiring.keyring import Bytes, Keyring
 from reconciler.wiring.operator import rails

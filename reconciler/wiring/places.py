@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.core.dataclass import dataclass
 from reconciler.core.errors import InvalidError
 
 if TYPE_CHECKING:

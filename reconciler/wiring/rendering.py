@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reconciler.core.dataclass import dataclass
 from reconciler.wiring.drivers import TargetDrivers
 from reconciler.wiring.operator import artifact_settings
 from reconciler.wiring.places import Places

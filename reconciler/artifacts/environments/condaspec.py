@@ -7,10 +7,11 @@ The grammar is that of conda's package match specifications: `[channel::]name[=v
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
+
+from reconciler.core.dataclass import dataclass
 
 
 class CondaSpecError(ValueError):

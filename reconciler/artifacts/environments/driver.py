@@ -9,7 +9,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Event, Lock, Semaphore, Thread
@@ -33,6 +32,7 @@ from reconciler.artifacts.environments.requirements import Requirement
 from reconciler.artifacts.environments.settings import EnvironmentSettings
 from reconciler.artifacts.environments.uv import Stopped, Uv
 from reconciler.core.change import Action, Change
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.driver import Done, InProgress
 from reconciler.core.errors import (
     BusyError,

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from reconciler.core.dataclass import dataclass
 
 OLDEST = (3, 11)
 """The scoring runtime's code needs it, and so does starlette 1 (its Requires-Python is >=3.11)."""

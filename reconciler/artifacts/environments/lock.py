@@ -10,7 +10,6 @@ import re
 import sys
 import sysconfig
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.requirements import Requirement as Pep508
@@ -20,6 +19,7 @@ from reconciler.artifacts.environments.declared import RAW_REQUIREMENTS, RUNTIME
 from reconciler.artifacts.environments.interpreters import Interpreter
 from reconciler.artifacts.environments.places import read_json, remove_tree, write_atomic, write_json
 from reconciler.artifacts.environments.uv import Limits, Uv
+from reconciler.core.dataclass import dataclass
 from reconciler.core.errors import TerminalError
 from reconciler.core.values import digest
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.artifacts.environments.interpreters import Interpreter, find_interpreters
 from reconciler.artifacts.environments.settings import EnvironmentSettings
+from reconciler.core.dataclass import dataclass
 
 SPARK = "spark-py"
 """The runtime that needs Java."""

@@ -19,10 +19,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from reconciler.core.dataclass import dataclass
 from reconciler.core.errors import TargetError, UnavailableError
 
 NAME_DIGITS = 12

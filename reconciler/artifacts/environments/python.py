@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from reconciler.artifacts.environments.interpreters import OLDEST, Interpreter
+from reconciler.core.dataclass import dataclass
 from reconciler.core.problems import Position, Problem, Severity
 
 _PLAIN = re.compile(r"\d+(\.\d+)*")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from reconciler.artifacts.environments.build import is_building, missing_entries
 from reconciler.artifacts.environments.places import Place, read_json, write_json
+from reconciler.core.dataclass import dataclass, field, replace
 from reconciler.core.deployment import ENVIRONMENTS_TARGET
 from reconciler.core.errors import (
     AccessError,

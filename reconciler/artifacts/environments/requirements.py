@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 
 from packaging.requirements import Requirement as Pep508
 from packaging.utils import canonicalize_name
 
+from reconciler.core.dataclass import dataclass, replace
 from reconciler.core.deployment import File
 from reconciler.core.problems import Position, Problem, Severity
 

@@ -15,7 +15,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from typing import IO
@@ -23,6 +22,7 @@ from urllib.parse import urlsplit
 
 from reconciler.artifacts.environments.reasons import failure
 from reconciler.artifacts.environments.settings import EnvironmentSettings
+from reconciler.core.dataclass import dataclass
 from reconciler.core.errors import UnavailableError
 
 _PASSED = re.compile(

@@ -8,10 +8,10 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.errors import TargetError, TerminalError, UnavailableError
 from reconciler.core.values import digest
 

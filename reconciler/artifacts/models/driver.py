@@ -7,7 +7,6 @@ far it is, and why it failed. A version's bytes never change; what is written ab
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +19,7 @@ from reconciler.artifacts.models.settings import ModelSettings
 from reconciler.artifacts.models.transfer import Source, Transfer, allowed_path, stamp_of
 from reconciler.core.change import Action, Change
 from reconciler.core.contents import Contents
+from reconciler.core.dataclass import dataclass, field, replace
 from reconciler.core.driver import Done, InProgress
 from reconciler.core.errors import (
     ConflictError,

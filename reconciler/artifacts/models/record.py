@@ -7,12 +7,12 @@ import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from reconciler.artifacts.models.content import Part, sync_folder
 from reconciler.artifacts.models.render import split_name
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.deployment import MODELS_TARGET
 from reconciler.core.resources import Mark, ResourceId
 from reconciler.core.values import from_json, to_json

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast, runtime_checkable
 from urllib.parse import unquote, urlsplit
@@ -13,6 +12,7 @@ from reconciler.artifacts.models.content import ContentStore, Fetched, Part, Wri
 from reconciler.artifacts.models.filesystems import fetch_by_fsspec
 from reconciler.artifacts.models.settings import ModelSettings
 from reconciler.core.contents import Contents
+from reconciler.core.dataclass import dataclass
 from reconciler.core.errors import AccessError, TerminalError, UnavailableError
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler.cli import exits
@@ -15,6 +14,7 @@ from reconciler.cli.parser import Parser, add_output, add_settings, add_source, 
 from reconciler.cli.pasting import plan_for, summary_for
 from reconciler.cli.session import Session
 from reconciler.core.change import Action
+from reconciler.core.dataclass import replace
 from reconciler.core.errors import InvalidError, RefusedError, StaleError
 from reconciler.core.problems import errors_of
 from reconciler.core.safety import standing

@@ -11,13 +11,13 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.cli import exits
 from reconciler.cli.console import Console
 from reconciler.cli.parser import Parser, add_output, add_settings, add_source
 from reconciler.cli.session import Session
+from reconciler.core.dataclass import dataclass
 from reconciler.core.errors import ReconcilerError
 from reconciler.views.values import paragraph
 

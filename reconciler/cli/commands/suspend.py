@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from dataclasses import dataclass
 
 from reconciler import wiring
 from reconciler.cli import exits
@@ -12,6 +11,7 @@ from reconciler.cli.doing import ask_daemon, daemon_of, who
 from reconciler.cli.parser import Parser, add_output, add_settings
 from reconciler.cli.recorded import known_service
 from reconciler.cli.session import Session
+from reconciler.core.dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from reconciler import wiring
@@ -12,6 +11,7 @@ from reconciler.cli.annotating import annotate, annotating
 from reconciler.cli.console import Console
 from reconciler.cli.parser import Parser, add_annotations, add_output, add_settings, add_source
 from reconciler.cli.session import Session
+from reconciler.core.dataclass import replace
 from reconciler.core.problems import Problem, Severity, errors_of
 from reconciler.views import problems as problem_view
 from reconciler.views.values import plural

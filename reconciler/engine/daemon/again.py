@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
+from reconciler.core.dataclass import dataclass
 from reconciler.core.resources import Completeness, Health, Observation
 from reconciler.engine.lifecycle import State
 from reconciler.engine.progress import Result

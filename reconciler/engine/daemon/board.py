@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
+from reconciler.core.dataclass import dataclass, field, replace
 from reconciler.core.problems import Problem
 from reconciler.core.report import Report, ServiceReport
 

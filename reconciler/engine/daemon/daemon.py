@@ -11,11 +11,11 @@ import secrets
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 
+from reconciler.core.dataclass import dataclass, replace
 from reconciler.core.driver import Driver
 from reconciler.core.errors import InvalidError, ReconcilerError, StaleError
 from reconciler.engine.clock import Cancel, Clock, SystemClock

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import structlog
 
 from reconciler.core.contents import Tree
+from reconciler.core.dataclass import dataclass
 from reconciler.core.problems import errors_of
 from reconciler.core.resources import Desired, ResourceId
 from reconciler.engine.desired import DesiredState

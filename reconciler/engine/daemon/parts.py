@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
+from reconciler.core.dataclass import dataclass, field
 from reconciler.engine.daemon.board import Board
 from reconciler.engine.daemon.queue import Pace
 from reconciler.engine.reconcile import Reconciler

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+
+from reconciler.core.dataclass import dataclass, field
 
 SOURCE = "*"
 MAX_CAUSES = 8
@@ -28,6 +29,9 @@ class Pace:
     per_second: float = 2.0
     first_pause: float = 1.0
     longest_pause: float = 60.0
+
+
+PACE = Pace()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ class Queue:
 
     def __init__(
         self,
-        pace: Pace = Pace(),
+        pace: Pace = PACE,
         jitter: Callable[[], float] = lambda: 1.0,
         notify: Callable[[], None] = lambda: None,
     ) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import queue
 import signal
 import threading
-from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any, Protocol
+
+from reconciler.core.dataclass import dataclass
 
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 

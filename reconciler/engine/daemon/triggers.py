@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.driver import Driver, Events
 from reconciler.core.errors import ReconcilerError
 from reconciler.engine.clock import Clock

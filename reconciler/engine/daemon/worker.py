@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 
 from reconciler.core.change import Action, Refusal
+from reconciler.core.dataclass import dataclass, field, replace
 from reconciler.core.errors import ReconcilerError, StaleError
 from reconciler.core.report import Report
 from reconciler.core.resources import Completeness, Health, Observation

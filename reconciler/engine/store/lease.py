@@ -7,11 +7,11 @@ import secrets
 import socket
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from reconciler.core.dataclass import dataclass
 from reconciler.core.errors import StaleError
 from reconciler.engine.clock import Clock
 from reconciler.engine.store.tables import lease

@@ -6,13 +6,13 @@ import json
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, func, select
 from sqlalchemy.exc import DatabaseError, OperationalError
 
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.deployment import Target
 from reconciler.core.errors import InvalidError, StateError
 from reconciler.core.resources import Baseline, ResourceId

@@ -6,13 +6,13 @@ Only imported when a document must be validated: the import of pydantic costs mo
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from reconciler.core.dataclass import dataclass
 from reconciler.manifests.kinds.names import (
     AS_TEXT,
     CREDENTIALS_IN_TEXT,

@@ -6,9 +6,9 @@ What neither changed in the document nor in what is laid over it stays the same 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias, cast
 
+from reconciler.core.dataclass import dataclass, field, replace
 from reconciler.core.problems import Position, Problem, Severity
 from reconciler.manifests.cache import DocumentCache
 from reconciler.manifests.collecting import uncollected

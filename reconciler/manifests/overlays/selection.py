@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from reconciler.core.dataclass import dataclass
 from reconciler.core.values import digest
 from reconciler.manifests.overlays.origins import Applied
 from reconciler.manifests.repo import Manifest

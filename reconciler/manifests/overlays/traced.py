@@ -6,10 +6,10 @@ A tree of nodes is opened up only where something is changed: what nobody touche
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias, cast
 
+from reconciler.core.dataclass import dataclass
 from reconciler.core.values import escape, split_pointer
 from reconciler.manifests.layers import stands_alone
 from reconciler.manifests.repo import Places

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 from reconciler.core.change import Action, Change, Step
+from reconciler.core.dataclass import replace
 from reconciler.core.deployment import Deployment, Target
 from reconciler.core.diff import assign
 from reconciler.core.driver import Address, Capabilities, Done, InProgress

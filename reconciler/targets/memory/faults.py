@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any
+
+from reconciler.core.dataclass import dataclass, replace
 
 
 class WireError(Exception):

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
 from reconciler.core.change import Action, Change, Step
+from reconciler.core.dataclass import replace
 from reconciler.core.driver import Address, Done, InProgress
 from reconciler.core.errors import (
     BusyError,

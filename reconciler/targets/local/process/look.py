@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.resources import Health, Mark, Observed, ResourceId, Staged
 from reconciler.core.values import Spec, from_json
 from reconciler.targets.local.process.layout import IDENTITY, STATE, lock_holder, stamp

@@ -8,11 +8,11 @@ import secrets
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from reconciler.core.contents import Contents
+from reconciler.core.dataclass import dataclass
 from reconciler.core.errors import TerminalError
 from reconciler.core.secrets import Secret, SecretRef
 from reconciler.core.values import Spec, to_json
