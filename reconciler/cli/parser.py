@@ -7,6 +7,7 @@ has an option, where argparse takes 0.01 s; a warm offline plan of a thousand se
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
@@ -22,7 +23,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(
             prog=prog,
             description=description,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_formatter,
             allow_abbrev=False,
             add_help=False,
         )
@@ -56,6 +57,16 @@ class Parser(argparse.ArgumentParser):
             what = "unknown option" if rest[0].startswith("-") else "unexpected argument"
             raise UsageError(f"{what} {rest[0]!r}", hint=near or f"see `{self.prog} --help`")
         return found
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    # The width is asked for here, since argparse imports the compressors along with `shutil` to ask for it, and makes a
+    # formatter for every option.
+    try:
+        columns = int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size().columns
+    except (ValueError, OSError):
+        columns = 0
+    return argparse.RawDescriptionHelpFormatter(prog, width=(columns if columns > 0 else 80) - 2)
 
 
 def closest(word: str, known: Iterable[str]) -> str:

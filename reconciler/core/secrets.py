@@ -6,7 +6,6 @@ The key belongs to the installation (its identity file), so fingerprints say not
 from __future__ import annotations
 
 import hashlib
-import hmac
 
 from reconciler.core.dataclass import dataclass, field
 
@@ -57,6 +56,8 @@ class Secret:
 
 def fingerprint(key: bytes, text: str) -> str:
     """A keyed digest of a secret: 32 hex digits of HMAC-SHA256 under the installation's key."""
+    import hmac
+
     return hmac.new(key, b"fingerprint\0" + text.encode(), hashlib.sha256).hexdigest()[:32]
 
 
@@ -67,5 +68,7 @@ def seal(key: bytes, text: str, ref: SecretRef | None = None) -> Secret:
 
 def generated_key(key: bytes, service: str, slot: str, rotation: int) -> str:
     """A service key that a lost store cannot lose: HMAC of service, slot and rotation counter, 64 hex digits."""
+    import hmac
+
     message = f"service-key\0{service}\0{slot}\0{rotation}".encode()
     return hmac.new(key, message, hashlib.sha256).hexdigest()

@@ -17,7 +17,7 @@ from reconciler.manifests.cache import DocumentCache
 from reconciler.manifests.layers import secret, variable
 from reconciler.manifests.paths import Found, Missing, located
 from reconciler.manifests.repo import Manifest
-from reconciler.manifests.scripts import MOST_BYTES, Script, inspect
+from reconciler.manifests.script import MOST_BYTES, Script
 
 _FILES = (
     ("condaFile", "conda file"),
@@ -150,6 +150,9 @@ def _script(
     if known is not None:
         facts = Script(*known)
     else:
+        # Imported here, since a run in which no script changed does without Python's own parser.
+        from reconciler.manifests.scripts import inspect
+
         try:
             facts = inspect(tree.read(found.path, MOST_BYTES))
         except InvalidError as exc:

@@ -17,9 +17,9 @@ from reconciler.core.errors import InvalidError
 from reconciler.core.problems import Position, Problem
 from reconciler.manifests.cache import DocumentCache
 from reconciler.manifests.collecting import uncollected
+from reconciler.manifests.document import LIMITS, Document, Limits, Marks, too_large
 from reconciler.manifests.repo import Manifest, ManifestFile, Repo
 from reconciler.manifests.validate import KIND_NAMES, validate
-from reconciler.manifests.yaml import LIMITS, Document, Limits, parse, too_large
 
 DEFAULTS_FILE = "reconciler.yaml"
 _STRICT = ("services/", "targets/")
@@ -75,11 +75,16 @@ def _file(
     # A manifest that an edit elsewhere in its file left as it was stays the same object, and so what is made of it.
     before = {(m.kind, m.name, m.spec.get("version")): m for m in previous.manifests}
     manifests = tuple(
-        old if (old := before.get((m.kind, m.name, m.spec.get("version")))) == m else m for m in file.manifests
+        old if (old := before.get((m.kind, m.name, m.spec.get("version")))) and _alike(old, m) else m
+        for m in file.manifests
     )
-    return ManifestFile(
-        file.path, file.object_id, cast("tuple[Manifest, ...]", manifests), file.problems, file.unreadable
-    )
+    return ManifestFile(file.path, file.object_id, manifests, file.problems, file.unreadable)
+
+
+def _alike(old: Manifest, new: Manifest) -> bool:
+    """Whether they mean the same and stand in the same places, whatever comments are around them."""
+    before, after = cast("Marks", old.marks), cast("Marks", new.marks)
+    return old == replace(new, marks=before) and (before == after or before.settled() == after.settled())
 
 
 def _read(tree: Tree, entry: Entry, limits: Limits) -> ManifestFile:
@@ -95,6 +100,9 @@ def _read(tree: Tree, entry: Entry, limits: Limits) -> ManifestFile:
     marked = _MARKER in data
     if not marked and not ours:
         return ManifestFile(path, entry.object_id)
+    # Imported here, since a run in which no document changed does without the parser.
+    from reconciler.manifests.yaml import parse
+
     documents, problems = parse(data, path, limits)
     if problems and not marked and path.startswith(_MIXED) and not any(_claims(d, path) for d in documents):
         return ManifestFile(path, entry.object_id)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from reconciler.manifests.defaults import TYPES
+from reconciler.manifests.document import LIMITS
 from reconciler.manifests.schema import schemas
-from reconciler.manifests.yaml import LIMITS
 
 _INTRODUCTION = f"""# Manifests
 

@@ -7,32 +7,12 @@ import threading
 import warnings
 from collections.abc import Iterator
 
-from reconciler.core.dataclass import dataclass
+from reconciler.manifests.script import Script
 
-MOST_BYTES = 1 << 20
 # Modules whose import means that the script wants the whole HTTP request, by which the environment needs werkzeug:
 # azureml-contrib-services 1.61 and azureml-inference-server-http 1.5.
 _RAW_MODULES = ("azureml.contrib.services", "azureml_inference_server_http.api")
 _filters = threading.Lock()
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """A script as its syntax tree shows it.
-
-    Args:
-        error: What is wrong with its syntax, without its text; empty if nothing is.
-        names: Names the module has after import, as far as can be seen.
-        open_ended: Other names may come from elsewhere (`from x import *`).
-        raw: It handles raw HTTP requests.
-    """
-
-    error: str = ""
-    line: int = 0
-    column: int = 0
-    names: tuple[str, ...] = ()
-    open_ended: bool = False
-    raw: bool = False
 
 
 def inspect(data: bytes) -> Script:

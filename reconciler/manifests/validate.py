@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, cast
 
 from reconciler.core.dataclass import replace
 from reconciler.core.problems import Problem
 from reconciler.core.values import MISSING, escape, lookup
+from reconciler.manifests.document import Document, Marks
 from reconciler.manifests.kinds.names import AS_TEXT, ELSEWHERE, IN_WORDS
 from reconciler.manifests.repo import Manifest, Places
-from reconciler.manifests.yaml import Document, Marks
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -54,7 +53,8 @@ def validate(document: Document) -> tuple[Manifest | None, list[Problem]]:
         tags=metadata.get("tags", {}),
         spec=data["spec"],
         position=marks.at(""),
-        marks=marks,
+        # An inference config keeps places of its files in what is made of it.
+        marks=marks.settled() if data["kind"] == "InferenceConfig" else marks,
     )
     return manifest, []
 
@@ -81,6 +81,8 @@ def _header(value: dict[str, Any], marks: Marks) -> list[Problem]:
 def did_you_mean(word: str, known: tuple[str, ...] | list[str]) -> str:
     """`did you mean 'x'?`, or nothing if nothing is close."""
     lower = {name.lower(): name for name in known}
+    from difflib import get_close_matches
+
     close = get_close_matches(word.lower()[:100], list(lower), n=1, cutoff=0.6)
     return f"did you mean '{lower[close[0]]}'?" if close else ""
 

@@ -1,103 +1,22 @@
 """YAML text to plain values with the place of each, in one walk over the parser's events.
 
-The neighbours: `kinds` says what the values must look like, `load` finds the files. Nothing here knows a kind.
-
-Scalars follow the core schema of YAML 1.2 with three decisions: only `true` and `false` are booleans (`yes`, `no`,
-`on`, `off` stay text), dates stay text, and digits with a leading zero stay text. Keys are always text. Tags are
-refused: they name types to build. Messages never hold the text of a line, which may be a secret.
+The neighbours: `kinds` says what the values must look like, `load` finds the files. Nothing here knows a kind. Keys are
+always text. Tags are refused: they name types to build. Messages never hold the text of a line, which may be a secret.
 """
 
 from __future__ import annotations
 
 import marshal
 import re
-from math import isfinite
 from typing import Any, cast
 
 import yaml as pyyaml
 
-from reconciler.core.dataclass import dataclass, field
 from reconciler.core.problems import Position, Problem
 from reconciler.core.values import escape
-
-# A PyYAML built without libyaml has no CParser; its own loader gives the same events, more slowly.
-_Parser: Any = getattr(getattr(pyyaml, "_yaml", None), "CParser", pyyaml.SafeLoader)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one file may cost.
-
-    Args:
-        bytes: Size of the file.
-        depth: Levels of nesting.
-        documents: Documents in the file.
-        nodes: Keys and values in the file, aliases counted as often as they are used.
-    """
-
-    bytes: int = 1 << 20
-    depth: int = 64
-    documents: int = 1000
-    nodes: int = 100_000
-
-
-LIMITS = Limits()
-_COLUMN_BITS = 21
-_COLUMN_MASK = (1 << _COLUMN_BITS) - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """Where the keys and values of one document stand, kept packed since they are needed only for problems.
-
-    Args:
-        packed: Marshalled `({pointer: (key, value)}, {alias pointer: anchor pointer})`, a place being line and column.
-    """
-
-    file: str
-    packed: bytes = field(repr=False)
-
-    def at(self, pointer: str = "", *, key: bool = False) -> Position:
-        """Where a value (or its key) stands; for one that is not there, where the nearest enclosing value stands."""
-        places, aliases = cast("tuple[dict[str, tuple[int, int]], dict[str, str]]", marshal.loads(self.packed))  # noqa: S302
-        for _ in range(1000):
-            place = places.get(pointer)
-            if place is not None:
-                packed = place[0] if key else place[1]
-                return Position(self.file, packed >> _COLUMN_BITS, packed & _COLUMN_MASK)
-            if not pointer:
-                break
-            anchored = _through_alias(pointer, aliases) if aliases else None
-            if anchored is None:
-                pointer, key = pointer.rpartition("/")[0], False
-            else:
-                pointer = anchored
-        return Position(self.file)
-
-
-def _through_alias(pointer: str, aliases: dict[str, str]) -> str | None:
-    head = pointer
-    while head:
-        if head in aliases:
-            return aliases[head] + pointer[len(head) :]
-        head = head.rpartition("/")[0]
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """One YAML document.
-
-    Args:
-        value: Plain values; None for an empty document.
-        line: Where it begins.
-        sound: No problem was found in it.
-    """
-
-    value: Any
-    marks: Marks
-    line: int
-    sound: bool = True
+from reconciler.manifests.document import COLUMN_BITS, COLUMN_MASK, LIMITS, Document, Limits, Marks, too_large
+from reconciler.manifests.plain import PARSER, read_plain
+from reconciler.manifests.scalars import SPECIAL, scalar
 
 
 def parse(data: bytes, file: str, limits: Limits = LIMITS) -> tuple[list[Document], list[Problem]]:
@@ -117,13 +36,14 @@ def parse(data: bytes, file: str, limits: Limits = LIMITS) -> tuple[list[Documen
     if directive:  # libyaml compares each with all before it, which takes seconds for a file full of them
         at = Position(file, *_end(text[: directive.end() - 4]))
         return [], [Problem("yaml-tag", "`%TAG` is not allowed here", at, "remove the line")]
-    return _Walk(text, data, file, limits).documents()
+    plain = read_plain(data, file, limits)
+    return ([plain], []) if plain is not None else _Walk(text, data, file, limits).documents()
 
 
-def too_large(file: str, size: int, limits: Limits = LIMITS) -> Problem:
-    """The problem of a file above the limit of bytes."""
-    message = f"this file has {size} bytes; a manifest file may have {limits.bytes}"
-    return Problem("yaml-limit", message, Position(file), "split it into several files")
+def places(data: bytes) -> bytes:
+    """The places in a file of one sound document, packed as `Marks` has them."""
+    documents, _ = _Walk(data.decode(), data, "", LIMITS).documents()
+    return documents[0].marks.packed
 
 
 def _end(text: str) -> tuple[int, int]:
@@ -147,7 +67,7 @@ class _Walk:
         self.text = text
         self.file = file
         self.limits = limits
-        self.parser: Any = _Parser(data)
+        self.parser: Any = PARSER(data)
         self.next: Any = self.parser.get_event
         self.problems: list[Problem] = []
         self.nodes = 0
@@ -177,12 +97,13 @@ class _Walk:
         self.places, self.aliases, self.anchors = {}, {}, {}
         event = self.next()
         mark = event.start_mark
-        here = ((mark.line + 1) << _COLUMN_BITS) + mark.column + 1
+        here = ((mark.line + 1) << COLUMN_BITS) + mark.column + 1
         self.places[""] = (here, here)
         value = self._value(event, "", 1)
         self.next()
-        marks = Marks(self.file, marshal.dumps((self.places, self.aliases)))
-        return Document(value, marks, mark.line + 1, len(self.problems) == before)
+        packed = marshal.dumps((self.places, self.aliases))
+        marks = Marks(self.file, mark.line + 1, mark.column + 1, packed)
+        return Document(value, marks, len(self.problems) == before)
 
     def _value(self, event: Any, pointer: str, depth: int) -> Any:
         self.nodes += 1
@@ -196,7 +117,7 @@ class _Walk:
         anchor = event.anchor
         if kind is pyyaml.ScalarEvent:
             value = event.value
-            if event.implicit[0] and (not value or value[0] in _SPECIAL):
+            if event.implicit[0] and (not value or value[0] in SPECIAL):
                 value = self._scalar(value, event)
             if anchor is not None:
                 self.anchors[anchor] = (value, 1, pointer)
@@ -221,7 +142,7 @@ class _Walk:
                 break
             key = self._key(event, depth)
             mark = event.start_mark
-            at_key = ((mark.line + 1) << _COLUMN_BITS) + mark.column + 1
+            at_key = ((mark.line + 1) << COLUMN_BITS) + mark.column + 1
             inner = take()
             if key is _MERGE:
                 merges.append(self._merged(inner, f"{pointer}/<<", depth))
@@ -230,12 +151,12 @@ class _Walk:
             mark = inner.start_mark
             if key in value:
                 first = places[where][0]
-                line, column = first >> _COLUMN_BITS, first & _COLUMN_MASK
+                line, column = first >> COLUMN_BITS, first & COLUMN_MASK
                 message = f"the key {_shown(key)} stands here twice; first at line {line}, column {column}"
                 self._problem("yaml-duplicate-key", message, event, "remove one of the two")
                 self._value(inner, f"{where}~duplicate", depth + 1)
                 continue
-            places[where] = (at_key, ((mark.line + 1) << _COLUMN_BITS) + mark.column + 1)
+            places[where] = (at_key, ((mark.line + 1) << COLUMN_BITS) + mark.column + 1)
             value[key] = self._value(inner, where, depth + 1)
         for merged, origin in merges:
             self._merge(value, pointer, merged, origin)
@@ -250,7 +171,7 @@ class _Walk:
                 return value
             where = f"{pointer}/{len(value)}"
             mark = event.start_mark
-            here = ((mark.line + 1) << _COLUMN_BITS) + mark.column + 1
+            here = ((mark.line + 1) << COLUMN_BITS) + mark.column + 1
             places[where] = (here, here)
             value.append(self._value(event, where, depth + 1))
 
@@ -271,7 +192,7 @@ class _Walk:
 
     def _merged(self, event: Any, pointer: str, depth: int) -> tuple[Any, str]:
         mark = event.start_mark
-        here = ((mark.line + 1) << _COLUMN_BITS) + mark.column + 1
+        here = ((mark.line + 1) << COLUMN_BITS) + mark.column + 1
         self.places[pointer] = (here, here)
         merged = self._value(event, pointer, depth + 1)
         parts: list[Any] = cast("list[Any]", merged) if isinstance(merged, list) else [merged]
@@ -309,24 +230,11 @@ class _Walk:
         return cast("Any", value)
 
     def _scalar(self, text: str, event: Any) -> Any:
-        if text in _CONSTANTS:
-            return _CONSTANTS[text]
-        if _INT.fullmatch(text):
-            number = int(text) if len(text) <= 20 else 1 << 64
-            if -(1 << 63) <= number < 1 << 63:
-                return number
-        elif _OTHER_BASE.fullmatch(text):
-            number = int(text, 0) if len(text) <= 24 else 1 << 64
-            if number < 1 << 63:
-                return number
-        elif _FLOAT.fullmatch(text):
-            number = float(text) if len(text) <= 400 else float("inf")
-            if isfinite(number):
-                return number
-        elif not _NOT_FINITE.fullmatch(text):
-            return text
-        self._problem("yaml-number", "this number is out of range", event, "if it is text, put it in quotes")
-        return 0
+        try:
+            return scalar(text)
+        except OverflowError:
+            self._problem("yaml-number", "this number is out of range", event, "if it is text, put it in quotes")
+            return 0
 
     def _problem(self, code: str, message: str, event: Any, hint: str) -> None:
         mark = event.start_mark
@@ -369,16 +277,6 @@ def _shown(key: str) -> str:
     return f"'{key}'" if _HARMLESS.fullmatch(key) else "(not shown)"
 
 
-_SPECIAL = frozenset("-+.0123456789~ntfNTF")
-_CONSTANTS: dict[str, Any] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-}
-_INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-_OTHER_BASE = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
-_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _HARMLESS = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,59}")
 _TAG_DIRECTIVE = re.compile("(^|[\ufeff\r\n\x85\u2028\u2029])%TAG")
 # What YAML 1.1 §5.1 leaves out of its printable characters.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import posixpath
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -257,7 +256,7 @@ def unknown_ref(name: str, refs: Iterable[str], location: str) -> InvalidError:
         )
     if not short:
         return InvalidError(f"{location} has no ref {name!r}: it has no commits yet", hint="commit the manifests first")
-    near = difflib.get_close_matches(name, short, n=3, cutoff=0.5)
+    near = _near(name, short)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {', '.join(short[:8])}"
     kind = "commit" if _is_hex(name) else "branch, tag or commit"
     return InvalidError(f"{location} has no {kind} {name!r}", hint=hint)
@@ -267,6 +266,12 @@ def missing_path(tree: GitTree, path: str, given: str) -> InvalidError:
     """The error for a manifest folder that is not in the revision."""
     root = tree.at_root()
     parent, _, name = path.rpartition("/")
-    near = difflib.get_close_matches(name, root.names(parent), n=3, cutoff=0.5)
+    near = _near(name, root.names(parent))
     hint = f"did you mean {' or '.join(repr(posixpath.join(parent, each)) for each in near)}?" if near else ""
     return InvalidError(f"there is no folder {(given or path)!r} in {tree.revision.short}", hint=hint)
+
+
+def _near(name: str, known: list[str]) -> list[str]:
+    import difflib
+
+    return difflib.get_close_matches(name, known, n=3, cutoff=0.5)

@@ -7,7 +7,6 @@ from typing import Protocol
 
 from reconciler.core.contents import Revision
 from reconciler.source.local import LocalSource
-from reconciler.source.remote import RemoteSource
 from reconciler.source.settings import SourceSettings, parse_location
 from reconciler.source.tree import GitTree
 
@@ -72,4 +71,7 @@ def open_source(settings: SourceSettings, cache_dir: Path) -> Source:
     place = parse_location(settings.location)
     if isinstance(place, Path):
         return LocalSource(settings, place)
+    # Imported here: most repos are on this machine.
+    from reconciler.source.remote import RemoteSource
+
     return RemoteSource(settings, place, cache_dir)

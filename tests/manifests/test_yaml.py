@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.manifests.yaml import LIMITS, Limits, parse
+from reconciler.manifests.document import LIMITS, Limits
+from reconciler.manifests.yaml import parse
 
 
 def value(text: str) -> Any:
