@@ -10,9 +10,9 @@ from typing import Any, cast
 
 from reconciler.core.diff import equal
 from reconciler.core.values import escape, split_pointer
+from reconciler.manifests.document import LIMITS, Limits
 from reconciler.manifests.overlays.traced import Layer, Node, Origin
 from reconciler.manifests.repo import Places
-from reconciler.manifests.yaml import LIMITS, Limits
 
 Operation = Mapping[str, Any]
 
