@@ -158,6 +158,35 @@ class DaemonSettings(Group):
     workers: int = Field(default=4, ge=1, le=256, description="Targets that are worked on at once.")
 
 
+class ForgeSettings(Group):
+    """Where pull requests are, for those who tell it how applying a commit went."""
+
+    provider: Literal["auto", "github", "gitlab", "azure-devops"] = Field(
+        default="auto", description="Which forge it is. `auto` asks the variables of the CI that this runs in."
+    )
+    project: str = Field(
+        default="", description="The repository: owner/name, group/name, or project/repository at Azure DevOps."
+    )
+    api_url: str = Field(
+        default="",
+        description="Address of the API (`https://ghe.example/api/v3`, `https://gitlab.example/api/v4`), or of the "
+        "organization or collection at Azure DevOps. Empty: github.com, gitlab.com.",
+    )
+    token_env: str = Field(default="", description="Name of the variable that holds the token.")
+    token_file: Folder | None = Field(default=None, description="File that holds the token; read anew each time.")
+    ca_file: Folder | None = Field(
+        default=None, description="Certificates (PEM) to trust in place of the machine's own."
+    )
+    commit_status: bool = Field(
+        default=False, description="`reconciler run` posts a commit status: pending, then success or failure."
+    )
+    status_name: str = Field(
+        default="",
+        description="What the status is called behind `reconciler/`. Empty: the environment, or `default` for none.",
+    )
+    details_url: str = Field(default="", description="A page for people that the status leads to.")
+
+
 class LogSettings(Group):
     """The daemon's log."""
 
@@ -188,6 +217,7 @@ class Settings(BaseSettings):
     targets: Targets = Field(default=Targets(), description="What may be deployed to.")
     rails: RailSettings = Field(default=RailSettings(), description="Safety rails.")
     daemon: DaemonSettings = Field(default=DaemonSettings(), description="The daemon.")
+    forge: ForgeSettings = Field(default=ForgeSettings(), description="The forge that is told how applying went.")
     log: LogSettings = Field(default=LogSettings(), description="The daemon's log.")
 
     @classmethod
@@ -251,7 +281,7 @@ def every_setting(kind: type[BaseModel] = Settings, path: tuple[str, ...] = ()) 
 def _type_in_words(info: FieldInfo) -> str:
     text = str(info.annotation)
     if "Literal" in text:
-        return " or ".join(f"`{word}`" for word in re.findall(r"'(\w+)'", text))
+        return " or ".join(f"`{word}`" for word in re.findall(r"'([\w-]+)'", text))
     words = {"bool": "true or false", "float": "number", "int": "whole number"}
     if "tuple" in text:
         return "list of paths" if "Path" in text else "list of texts"

@@ -22,6 +22,13 @@ class Revision:
         name = f"{self.ref}@" if self.ref else ""
         return f"{name}sha1:{self.sha}{'+dirty' if self.dirty else ''}"
 
+    @classmethod
+    def parse(cls, text: str) -> Revision:
+        """The commit that `str()` printed; its subject and time are not known."""
+        name, _, sha = text.rpartition("@")
+        plain = sha.removeprefix("sha1:")
+        return cls(plain.removesuffix("+dirty"), name, dirty=plain.endswith("+dirty"))
+
     @property
     def short(self) -> str:
         """For people: `main@9c41f02`."""

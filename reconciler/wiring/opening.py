@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reconciler.core.driver import Driver
     from reconciler.core.resources import ResourceId
     from reconciler.engine.clock import Clock
+    from reconciler.engine.daemon.announcing import Announcement
     from reconciler.engine.daemon.parts import Parts as DaemonParts
     from reconciler.engine.identity import Identity
     from reconciler.engine.reconcile import Reconciler
@@ -151,6 +152,7 @@ def daemon_parts(
     from reconciler.engine.daemon.parts import Parts as DaemonParts
     from reconciler.source.local import LocalSource
 
+    announcement = _announcement(settings, environment)
     source = open_repo(wanted, places)
     opened = installation(places, settings, source.tree, store, environment)
     opened.reconciler.origin = origin_of(source)
@@ -167,6 +169,18 @@ def daemon_parts(
 
         repository = source.repository
         watch = Watch(repository.git_folder, repository.common_folder)
-        return DaemonParts(opened.reconciler, (watch.events,), None, options, close)
+        return DaemonParts(opened.reconciler, (watch.events,), None, options, announcement=announcement, close=close)
     seconds = settings.repo.poll_seconds if settings else 30.0
-    return DaemonParts(opened.reconciler, (), Poll(source.peek, seconds), options, close)
+    return DaemonParts(
+        opened.reconciler, (), Poll(source.peek, seconds), options, announcement=announcement, close=close
+    )
+
+
+def _announcement(settings: Settings | None, environment: str) -> Announcement | None:
+    if settings is None or not settings.forge.commit_status:
+        return None
+    from reconciler.engine.daemon.announcing import Announcement
+    from reconciler.wiring.forges import status_poster
+
+    poster = status_poster(settings, environment)
+    return Announcement(poster.name, poster)

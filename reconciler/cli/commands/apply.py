@@ -13,6 +13,7 @@ from reconciler.cli.doing import ask_daemon, carry_out, daemon_of, show, who
 from reconciler.cli.parser import Parser, add_output, add_settings, add_source, percent, seconds
 from reconciler.cli.pasting import plan_for, summary_for
 from reconciler.cli.session import Session
+from reconciler.cli.statuses import Telling, telling
 from reconciler.core.change import Action
 from reconciler.core.dataclass import replace
 from reconciler.core.errors import InvalidError, RefusedError, StaleError
@@ -39,6 +40,7 @@ def configure(parser: Parser) -> None:
             ("reconciler apply --allow-dirty", "what lies here, uncommitted files too"),
             ("reconciler apply --approve DIGEST", "exactly the plan that was reviewed"),
             ("reconciler apply --timeout 10m -o json", "in a pipeline"),
+            ("reconciler apply --commit-status", "and tell the forge how it went"),
         ),
     )
     parser.add_argument("--timeout", type=seconds, metavar="TIME", help="give up waiting after so long (90s, 15m, 2h)")
@@ -50,6 +52,9 @@ def configure(parser: Parser) -> None:
         "--max-delete", type=percent, metavar="PERCENT", help="let up to this part of a target's resources be deleted"
     )
     parser.add_argument("--approve", metavar="DIGEST", help="apply only if this is the plan, and approve it")
+    parser.add_argument(
+        "--commit-status", action="store_true", help="tell the forge: pending, then success or failure (docs/ci.md)"
+    )
     parser.add_argument("--yes", action="store_true", help="do not ask before deleting, on a terminal")
     add_source(parser)
     add_settings(parser)
@@ -60,16 +65,17 @@ def run(arguments: Namespace, console: Console) -> int:
     """Asks the daemon if there is one; else takes the lease and does it."""
     session = Session(arguments)
     try:
-        opened = session.installation()
-        if daemon_of(opened.store) is not None:
-            return _ask_daemon(arguments, console, opened)
-        with opened.store.writing("apply"):
-            return _apply(arguments, console, session, opened)
+        with telling(arguments.commit_status, session, console) as told:
+            opened = session.installation()
+            if daemon_of(opened.store) is not None:
+                return _ask_daemon(arguments, console, opened, told)
+            with opened.store.writing("apply"):
+                return _apply(arguments, console, session, opened, told)
     finally:
         session.close()
 
 
-def _ask_daemon(arguments: Namespace, console: Console, opened: Installation) -> int:
+def _ask_daemon(arguments: Namespace, console: Console, opened: Installation, told: Telling) -> int:
     if arguments.ref or arguments.repo or arguments.path or arguments.allow_dirty:
         raise RefusedError(
             "a daemon keeps this state at what its own repo and ref say, so nothing else is applied beside it",
@@ -90,14 +96,19 @@ def _ask_daemon(arguments: Namespace, console: Console, opened: Installation) ->
     wait = not arguments.no_wait
     limit = arguments.timeout
     answer = ask_daemon(opened.store, opened.places, "apply", wanted, console, timeout=limit, wait=wait)
-    return exits.DONE if answer is None else show(summary_for(Summary.from_json(answer), arguments), console)
+    if answer is None:
+        return exits.DONE
+    summary = Summary.from_json(answer)
+    told.end(summary)
+    return show(summary_for(summary, arguments), console)
 
 
-def _apply(arguments: Namespace, console: Console, session: Session, opened: Installation) -> int:
+def _apply(arguments: Namespace, console: Console, session: Session, opened: Installation, told: Telling) -> int:
     reconciler = opened.reconciler.held_to(arguments.max_delete)
     tree = session.tree()
     if tree.revision.dirty and not arguments.allow_dirty:
         raise _dirty(session)
+    told.begin(tree.revision)
     look = reconciler.look(holds=False)
     plan = look.plan
     if console.output == "text":
@@ -117,6 +128,7 @@ def _apply(arguments: Namespace, console: Console, session: Session, opened: Ins
         by=who(),
     )
     summary = carry_out(lambda progress, cancel: reconciler.carry_out(look, options, progress, cancel), console)
+    told.end(summary)
     return show(summary_for(summary, arguments), console)
 
 

@@ -64,11 +64,10 @@ def configure(parser: Parser) -> None:
 
 def run(arguments: Namespace, console: Console) -> int:
     """Writes the comment, or says why it may not."""
-    from reconciler.forge.ci import surroundings
     from reconciler.forge.opening import Named, NoTokenError, repository_of
+    from reconciler.wiring.forges import around
 
     markdown = _text(arguments.file)
-    around = surroundings(os.environ, lambda path: Path(path).read_text(encoding="utf-8"))
     named = Named(
         provider=arguments.forge or "",
         project=arguments.project or "",
@@ -77,7 +76,7 @@ def run(arguments: Namespace, console: Console) -> int:
         token_file=arguments.token_file or "",
         ca_file=arguments.ca_file or "",
     )
-    repository = repository_of(named, around)
+    repository = repository_of(named, around())
     try:
         result = _put(arguments, console, repository, named, markdown)
     except AccessError as error:

@@ -153,6 +153,7 @@ class Board:
         self._loaded = False
         self._stopping = False
         self._problems: tuple[Problem, ...] = ()
+        self._version = 0
         self._targets: dict[str, TargetStatus] = {}
         self._reports: dict[str, Report] = {}
 
@@ -168,7 +169,7 @@ class Board:
             self._environment = environment
             self._targets = {name: self._targets.get(name, TargetStatus(now, life=now)) for name in targets}
             self._reports = {name: report for name, report in self._reports.items() if name in self._targets}
-            self._changed.notify_all()
+            self._tell()
 
     def source_failed(self, message: str) -> None:
         """The newest revision cannot be had; the last good one stands."""
@@ -199,7 +200,7 @@ class Board:
             )
             if report is not None:
                 self._reports[record.target] = report
-            self._changed.notify_all()
+            self._tell()
         for observer in self._observers:
             observer(record)
 
@@ -207,7 +208,7 @@ class Board:
         """The daemon is about to end."""
         with self._changed:
             self._stopping = True
-            self._changed.notify_all()
+            self._tell()
 
     # Reading
 
@@ -228,6 +229,12 @@ class Board:
                 depth,
             )
 
+    @property
+    def revision(self) -> str:
+        """The newest revision that was loaded; empty before the first."""
+        with self._changed:
+            return self._revision
+
     def services(self, target: str) -> dict[str, ServiceReport]:
         """The services of a target as last reported."""
         with self._changed:
@@ -239,6 +246,20 @@ class Board:
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or ready(self._targets), seconds)
             return ready(self._targets)
+
+    def changed(self, since: int, seconds: float) -> int:
+        """Waits until a revision was loaded or a reconcile ended, the daemon stops, or the time is over.
+
+        Args:
+            since: What an earlier call gave; 0 at first.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopping or self._version != since, seconds)
+            return self._version
+
+    def _tell(self) -> None:
+        self._version += 1
+        self._changed.notify_all()
 
     def _report(self) -> Report:
         services = [service for report in self._reports.values() for service in report.services]

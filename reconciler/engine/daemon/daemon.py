@@ -19,6 +19,7 @@ from reconciler.core.dataclass import dataclass, replace
 from reconciler.core.driver import Driver
 from reconciler.core.errors import InvalidError, ReconcilerError, StaleError
 from reconciler.engine.clock import Cancel, Clock, SystemClock
+from reconciler.engine.daemon.announcing import Announcer
 from reconciler.engine.daemon.board import Board, Observer
 from reconciler.engine.daemon.inputs import Inputs, concerns, load_inputs, targets_of, tell_revision
 from reconciler.engine.daemon.notify import Notifier
@@ -222,6 +223,8 @@ class Daemon:
             self._triggers.start(f"watch {number}", watching(watch, wake, self.clock))
         if parts.poll is not None:
             self._triggers.start("poll", polling(parts.poll, wake, self.clock, self._jitter))
+        if parts.announcement is not None:
+            self._triggers.start("forge", Announcer(parts.announcement, self.board, self.store, self.clock).work)
 
     def _loop(self) -> None:
         watchdog = self._notifier.watchdog_seconds

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeAlias
 
 from reconciler.core.dataclass import dataclass, field
+from reconciler.engine.daemon.announcing import Announcement
 from reconciler.engine.daemon.board import Board
 from reconciler.engine.daemon.queue import Pace
 from reconciler.engine.reconcile import Reconciler
@@ -57,6 +58,7 @@ class Parts:
         reconciler: Its `drivers` must be safe to call from many threads, and give the same driver for the same target.
         watches: On the manifest repo, for working copies.
         poll: For remotes.
+        announcement: What a forge is told of commits; None for nothing.
         close: Called when nothing uses these parts any more.
     """
 
@@ -64,6 +66,7 @@ class Parts:
     watches: Sequence[Watch] = ()
     poll: Poll | None = None
     options: Options = field(default_factory=Options)
+    announcement: Announcement | None = None
     close: Callable[[], None] = lambda: None
 
 
