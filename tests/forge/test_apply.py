@@ -77,6 +77,17 @@ def test_applying_is_told_from_beginning_to_end(home: Home, github: Bench) -> No
     assert posted(github)[-1] == ("success", f"main@{short}: nothing to do.")
 
 
+def test_each_environment_has_its_own_status(home: Home, github: Bench) -> None:
+    """What was applied in one says nothing of another; the operator may call it something else."""
+    overlay = {"kind": "Overlay", "metadata": {"name": "staging"}, "spec": {"overrides": []}}
+    home.write({"environments/staging.yaml": json.dumps({"apiVersion": "reconciler/v1", **overlay})})
+    github.wire.commits.add(head(home))
+    home.ok("apply", "--commit-status", "--env", "staging")
+    home.variables |= {"RECONCILER_FORGE__STATUS_NAME": "here"}
+    home.ok("apply", "--commit-status", "--env", "staging")
+    assert [status["context"] for status in github.wire.statuses[1::2]] == ["reconciler/staging", "reconciler/here"]
+
+
 def test_what_fails_is_told_too(home: Home, github: Bench) -> None:
     """Manifests with errors, and a model whose bytes are not those that were registered: one line, no details."""
     home.write({"models/b.yaml": json.dumps({**MODEL, "metadata": {"name": "b"}, "spec": {"pat": "x"}})})
