@@ -42,6 +42,7 @@ class Entry:
 COMMANDS: dict[str, Entry] = {
     "init": Entry("init", "make a manifest repo that works at once"),
     "validate": Entry("validate", "check manifests; needs no target and no state"),
+    "render": Entry("render", "print the manifests that count, and where each value comes from"),
     "plan": Entry("plan", "show what would change, and why"),
     "comment": Entry("comment", "put a plan into a comment of its pull request"),
     "apply": Entry("apply", "make the targets match Git, and wait until they do"),

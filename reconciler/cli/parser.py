@@ -78,9 +78,12 @@ def closest(word: str, known: Iterable[str]) -> str:
 
 
 def add_output(parser: Parser, formats: Sequence[str] = ("text", "json")) -> None:
-    """`-o`, `--no-color`, `-v`, `--help`."""
+    """`-o`, with the first of the formats as its default, `--no-color`, `-v`, `--help`."""
     group = parser.common
-    group.add_argument("-o", "--output", choices=formats, default="text", help="format of the output (default: text)")
+    default = formats[0]
+    group.add_argument(
+        "-o", "--output", choices=formats, default=default, help=f"format of the output (default: {default})"
+    )
     group.add_argument("--no-color", action="store_true", help="plain text; so does the variable NO_COLOR")
     group.add_argument("-v", "--verbose", action="store_true", help="say more on standard error")
     group.add_argument("-h", "--help", action="help", help="show this help")

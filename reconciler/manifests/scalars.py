@@ -46,3 +46,11 @@ def scalar(text: str) -> Any:
     elif not _NOT_FINITE.fullmatch(text):
         return text
     raise OverflowError
+
+
+def is_text(text: str) -> bool:
+    """Whether an unquoted text stands for itself."""
+    try:
+        return isinstance(scalar(text), str)
+    except OverflowError:
+        return False

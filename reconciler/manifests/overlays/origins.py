@@ -65,10 +65,15 @@ class Origins:
         """The mapping `{spec: …}` with origins."""
         return lay(self._base, self._applied, self._overlay.marks)
 
+    def origin(self, pointer: str) -> tuple[Origin, str]:
+        """Of the nearest value that was written as one, and the steps from there to the pointer."""
+        node, rest = self.traced().nearest(pointer)
+        return node.origin, rest
+
     def at(self, pointer: str = "", *, key: bool = False) -> Position:
         """Where a value (or its key) stands, in whichever file that is."""
-        node, rest = self.traced().nearest(pointer)
-        return node.origin.places.at(node.origin.pointer + rest, key=key)
+        origin, rest = self.origin(pointer)
+        return origin.places.at(origin.pointer + rest, key=key)
 
 
 class Blame:
