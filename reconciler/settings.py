@@ -126,6 +126,45 @@ class Environments(Group):
     parallel: int = Field(default=2, ge=1, le=64, description="Builds at once.")
 
 
+class Images(Group):
+    """How images for containers are built, and where they are pushed."""
+
+    base: str = Field(
+        default="python:{python}-slim",
+        min_length=1,
+        description="What is built on where no `baseImage` is named; `{python}` becomes the environment's version.",
+    )
+    registry: str = Field(
+        default="",
+        pattern=r"^[a-z0-9./:_-]*$",
+        description="Registry, with a path if wanted, that images are pushed to (`myregistry.azurecr.io/ml`). Empty: "
+        "they stay on the engine.",
+    )
+    registry_username: str = Field(default="", description="Who signs in at the registry.")
+    registry_password: str = Field(
+        default="",
+        pattern=r"^((env|file):.+)?$",
+        description="Where the password is: `env:NAME` or `file:PATH`; never the password itself.",
+    )
+    offline: bool = Field(
+        default=False, description="Packages are fetched by this program and copied in; the build needs no network."
+    )
+    network: Literal["default", "host", "none"] = Field(
+        default="default", description="Network of the build's commands."
+    )
+    build_seconds: float = Field(default=3600.0, gt=0, description="Longest time for building an image.")
+    parallel: int = Field(default=2, ge=1, le=64, description="Builds at once.")
+    retain_seconds: float = Field(default=7 * 86400.0, ge=0, description="How long an unused image is kept.")
+
+
+class Docker(Group):
+    """What services in containers may use of the machine."""
+
+    volumes: tuple[str, ...] = Field(
+        default=(), description="Folders of the machine, and names of volumes, that services may ask for."
+    )
+
+
 class Targets(Group):
     """What may be deployed to."""
 
@@ -214,6 +253,8 @@ class Settings(BaseSettings):
     secrets: SecretPlaces = Field(default=SecretPlaces(), description="Where secrets may come from.")
     models: Models = Field(default=Models(), description="The model registry.")
     environments: Environments = Field(default=Environments(), description="How Python environments are built.")
+    images: Images = Field(default=Images(), description="How images for containers are built.")
+    docker: Docker = Field(default=Docker(), description="What services in containers may use of the machine.")
     targets: Targets = Field(default=Targets(), description="What may be deployed to.")
     rails: RailSettings = Field(default=RailSettings(), description="Safety rails.")
     daemon: DaemonSettings = Field(default=DaemonSettings(), description="The daemon.")

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from reconciler.core.unmatched import Unmatched
 
 # What several services share has no policy of its own but this: it may be taken over if one of them asks for that.
-_ADOPTING = Policy(adopt=True)
 
 Fill: TypeAlias = Callable[[Deployment], tuple[Deployment, list[Problem]]]
 
@@ -198,8 +197,11 @@ class DesiredStates:
             needed.update(desired.depends_on)
         for registry in self.registries:
             # A registry renders all that a deployment could need; only what its target asks for is made.
+            if all(id_.target != registry.target for id_ in needed):
+                continue
             artifacts = [d for d in registry.render(deployment) if d.id in needed]
-            resources += [replace(d, policy=_ADOPTING) for d in artifacts] if deployment.policy.adopt else artifacts
+            adopting = deployment.policy.adopt
+            resources += [replace(d, policy=replace(d.policy, adopt=True)) for d in artifacts] if adopting else artifacts
         endpoints = driver.capabilities.endpoints
         for desired in own:
             lacks = desired.id.kind in endpoints and desired.tests is not deployment.tests

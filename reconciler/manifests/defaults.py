@@ -38,6 +38,11 @@ SERVICE_BLOCKS: dict[str, dict[str, Any]] = {
         "tlsKeyFile": None,
         "logMaxMb": 10.0,
         "logFiles": 5,
+        "restart": None,
+        "readOnly": True,
+        "gpus": None,
+        "networks": None,
+        "volumes": None,
     },
     "aci": {
         "location": None,

@@ -25,6 +25,8 @@ from reconciler.manifests.repo import Manifest, Repo
 from reconciler.manifests.validate import did_you_mean
 
 BUILT_IN = "local"
+# Without a document nothing is asked of the machine: no container engine, whether or not there is one.
+_BUILT_IN_SPEC: Mapping[str, Any] = {"type": BUILT_IN, "local": {"engine": "process"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +196,7 @@ class _Run:
         before = self.before.targets.get(name)
         if before is not None and before[0] is document:
             return before
-        spec: Mapping[str, Any] = document.spec if document is not None else {"type": BUILT_IN}
+        spec: Mapping[str, Any] = document.spec if document is not None else _BUILT_IN_SPEC
         kind = spec["type"]
         block = layers.plain(layers.merged(TARGET_BLOCKS[kind], spec.get(kind) or {}))
         return document, Target(name, kind, block, document.position if document is not None else None)

@@ -74,14 +74,6 @@ class TargetDrivers(Generic[R]):
                 f"its documents are checked, its services are left alone; types with a driver: {', '.join(_DRIVERS)}",
                 subject,
             )
-        if target.type == "local" and target.block.get("engine") == "docker":
-            return Problem(
-                "no-driver",
-                f"target '{target.name}' asks for the engine docker, which this version does not have",
-                target.position,
-                "use `engine: process`, or `auto`",
-                subject,
-            )
         return None
 
     def taken(self) -> list[R]:

@@ -46,6 +46,10 @@ class Keyring:
         self._store = store
         self.refresh()
 
+    def seal(self, text: str) -> Secret:
+        """A secret of a text that a target reported, to be compared by its fingerprint."""
+        return self._identity.seal(text)
+
     def refresh(self) -> None:
         """Reads the rotation counters."""
         from reconciler.engine.secrets import Secrets

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from reconciler.core.dataclass import dataclass
+from reconciler.wiring.containers import images_driver, local_driver
 from reconciler.wiring.drivers import TargetDrivers
 from reconciler.wiring.keyring import Bytes, Keyring
 from reconciler.wiring.operator import rails
@@ -97,6 +98,10 @@ def installation(
 
     models, environments = registries(places, settings, lambda: newest.newest, references, identity.installation)
 
+    images = images_driver(
+        places, settings, newest, lambda of: model_root(models, places, of), keyring.reveal, identity.installation
+    )
+
     def make(target: Target) -> Driver:
         from reconciler.artifacts.environments.places import environment_python
         from reconciler.artifacts.environments.runtime import runtime_path
@@ -110,11 +115,12 @@ def installation(
             lambda of: model_root(models, places, of),
             keyring.reveal,
         )
-        return ProcessDriver(target.name, identity.installation, places.services(target.name), parts)
+        process = ProcessDriver(target.name, identity.installation, places.services(target.name), parts)
+        return local_driver(target, process, places, settings, keyring, identity.installation)
 
     targets = TargetDrivers(make, settings.targets.allowed if settings else None)
     cache = document_cache(places)
-    built_in = (models, environments)
+    built_in = (models, environments, images)
     reconciler = Reconciler(
         source,
         DesiredStates(targets, built_in, keyring.fill, cache, environment),

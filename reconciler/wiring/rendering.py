@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from reconciler.core.dataclass import dataclass
+from reconciler.wiring.containers import image_settings, local_renderer
 from reconciler.wiring.drivers import TargetDrivers
 from reconciler.wiring.operator import artifact_settings
 from reconciler.wiring.places import Places
@@ -41,9 +42,10 @@ def offline(places: Places, settings: Settings | None, cache: DocumentCache, env
     """
     from reconciler.artifacts.environments.machine import find_machine
     from reconciler.artifacts.environments.render import EnvironmentRenderer
+    from reconciler.artifacts.images.render import ImageRenderer
     from reconciler.artifacts.models.render import ModelRenderer
     from reconciler.engine.desired import DesiredStates
-    from reconciler.targets.local.process.render import ProcessRenderer
+    from reconciler.serving import RUNTIME_VERSION
 
     def registered() -> Mapping[str, Mapping[str, str]]:
         if not places.models.exists():
@@ -53,13 +55,14 @@ def offline(places: Places, settings: Settings | None, cache: DocumentCache, env
         return ModelRegistry(places.models).catalogue()
 
     def make(target: Target) -> Renderer:
-        return ProcessRenderer(target.name)
+        return local_renderer(target, settings)
 
     of_models, of_environments = artifact_settings(settings)
     targets = TargetDrivers(make, settings.targets.allowed if settings else None)
     built_in = (
         ModelRenderer(of_models, registered),
         EnvironmentRenderer(of_environments, lambda: find_machine(os.environ, of_environments), cache),
+        ImageRenderer(image_settings(settings), RUNTIME_VERSION),
     )
     states = DesiredStates(targets, built_in, lambda deployment: (deployment, []), cache, environment)
     return Offline(states, targets, built_in)

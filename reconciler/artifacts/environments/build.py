@@ -17,7 +17,7 @@ from threading import Event
 from typing import Any
 
 from reconciler.artifacts.environments.interpreters import Interpreter
-from reconciler.artifacts.environments.lock import Lock, LockStore, Wanted, resolve, wheels_only
+from reconciler.artifacts.environments.lock import Lock, LockStore, Platform, Wanted, resolve, wheels_only
 from reconciler.artifacts.environments.machine import SPARK, Machine
 from reconciler.artifacts.environments.places import Place, disk_error, remove_tree, write_json
 from reconciler.artifacts.environments.python import choose
@@ -172,7 +172,7 @@ class Builder:
         log(f"resolving for Python {interpreter.short}")
         until = min(limits.deadline, time.monotonic() + self._settings.resolve_seconds)
         resolving = Limits(until, limits.stop, limits.held)
-        lock = resolve(self._uv, wanted, interpreter, place.folder / "resolving", resolving, log)
+        lock = resolve(self._uv, wanted, Platform.here(interpreter), place.folder / "resolving", resolving, log)
         self._locks.record(wanted, lock)
         return lock
 

@@ -99,8 +99,26 @@ class LockStore:
         write_json(self._root / "recorded" / f"{_key(wanted, '')}.json", entry)
 
 
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What a lock is resolved for.
+
+    Args:
+        python: Minor version (`3.11`), with the platform behind it where that is not this machine's.
+        arguments: uv's options that say so.
+    """
+
+    python: str
+    arguments: tuple[str, ...]
+
+    @classmethod
+    def here(cls, interpreter: Interpreter) -> Platform:
+        """A Python of this machine."""
+        return cls(interpreter.short, ("--python", str(interpreter.path)))
+
+
 def resolve(
-    uv: Uv, wanted: Wanted, interpreter: Interpreter, folder: Path, limits: Limits, log: Callable[[str], None]
+    uv: Uv, wanted: Wanted, platform: Platform, folder: Path, limits: Limits, log: Callable[[str], None]
 ) -> Lock:
     """Resolves requirements for one Python; the runtime's faster event loop and parser are left out if they do not fit.
 
@@ -112,16 +130,16 @@ def resolve(
         Stopped: `limits.stop` was set.
     """
     try:
-        return _compile(uv, wanted, interpreter, folder, limits, log, speed=True)
+        return _compile(uv, wanted, platform, folder, limits, log, speed=True)
     except TerminalError:
         log("resolving again without the faster event loop and parser")
-        return _compile(uv, wanted, interpreter, folder, limits, log, speed=False)
+        return _compile(uv, wanted, platform, folder, limits, log, speed=False)
 
 
 def _compile(
     uv: Uv,
     wanted: Wanted,
-    interpreter: Interpreter,
+    platform: Platform,
     folder: Path,
     limits: Limits,
     log: Callable[[str], None],
@@ -133,11 +151,11 @@ def _compile(
         folder.mkdir(parents=True, exist_ok=True)
         source.write_text("".join(f"{line}\n" for line in wanted.lines(speed=speed)), encoding="utf-8")
         result.unlink(missing_ok=True)
-        arguments = ["pip", "compile", str(source), "--output-file", str(result), "--python", str(interpreter.path)]
+        arguments = ["pip", "compile", str(source), "--output-file", str(result), *platform.arguments]
         arguments += ["--generate-hashes", "--no-header", "--no-annotate"]
         uv.run([*arguments, *wheels_only(), *uv.index_arguments], limits, log)
         text = only_pinned_hashes(result.read_text(encoding="utf-8"), wanted.requirements)
-        return Lock.of(text, interpreter.short)
+        return Lock.of(text, platform.python)
     finally:
         remove_tree(folder)
 

@@ -68,6 +68,14 @@ class Common(Strict):
     )
 
 
+class Volume(Strict):
+    """A folder of the machine, or a volume of the container engine, inside a container."""
+
+    source: Text = Field(description="Path on the machine, or name of a volume.", examples=["/data/lookup"])
+    path: Annotated[str, Field(pattern=r"^/[^:]*$")] = Field(description="Path in the container.")
+    read_only: bool = Field(default=True, description="It cannot be written.")
+
+
 class Local(Common):
     """At a local machine: a supervised process, or a container of the Docker engine."""
 
@@ -83,6 +91,21 @@ class Local(Common):
         default=10.0, description="Megabytes after which a log file is rotated."
     )
     log_files: Annotated[int, Field(ge=1, le=100)] = Field(default=5, description="How many log files are kept.")
+    restart: Annotated[str, Field(pattern=r"^(no|always|unless-stopped|on-failure(:[1-9][0-9]{0,3})?)$")] | None = (
+        Field(default=None, description="When a container that ended is started again; `unless-stopped` if omitted.")
+    )
+    read_only: bool = Field(
+        default=True, description="A container's files cannot be written, but for `/tmp`; false where a script must."
+    )
+    gpus: Annotated[str, Field(pattern=r"^(all|[1-9][0-9]?)$")] | None = Field(
+        default=None, description="GPUs a container gets: `all`, or how many, in quotes."
+    )
+    networks: list[Text] | None = Field(
+        default=None, description="Networks of the container engine to be on, in place of its default one."
+    )
+    volumes: list[Volume] | None = Field(
+        default=None, description="What a container sees of the machine, as far as the operator's settings allow it."
+    )
 
     @model_validator(mode="after")
     def _tls(self) -> "Local":

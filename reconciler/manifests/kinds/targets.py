@@ -17,6 +17,23 @@ class LocalTarget(Strict):
     engine: Literal["auto", "process", "docker"] = Field(
         default="auto", description="What runs services: `auto` is Docker where an engine answers, else processes."
     )
+    docker_host: Annotated[str, Field(pattern=r"^(unix|tcp|ssh)://.+$")] | None = Field(
+        default=None,
+        description="Address of the container engine; that of DOCKER_HOST or the docker command's context if omitted.",
+        examples=["unix:///run/user/1000/docker.sock", "tcp://build.example:2376"],
+    )
+    docker_context: Text | None = Field(default=None, description="Context of the docker command, in place of a host.")
+    docker_tls_dir: Text | None = Field(
+        default=None, description="Folder of the target machine with `ca.pem`, `cert.pem` and `key.pem` for `tcp://`."
+    )
+
+    @model_validator(mode="after")
+    def _engine(self) -> "LocalTarget":
+        if self.docker_host is not None and self.docker_context is not None:
+            raise refuse("excludes", "`dockerHost` and `dockerContext` exclude each other", at=("dockerContext",))
+        if self.docker_tls_dir is not None and not (self.docker_host or "").startswith("tcp://"):
+            raise refuse("together", "`dockerTlsDir` goes with a `dockerHost` of `tcp://`", at=("dockerTlsDir",))
+        return self
 
 
 class _AzureResource(Strict):

@@ -25,6 +25,8 @@ from reconciler.core.errors import (
 )
 from reconciler.core.resources import Completeness, Desired, Health, Mark, Observation, Observed, ResourceId, Staged
 from reconciler.core.values import to_json
+from reconciler.targets.local.jobs import Job
+from reconciler.targets.local.keys import key_digests
 from reconciler.targets.local.process import refusals, staging
 from reconciler.targets.local.process.commands import Supervisor, create_folder
 from reconciler.targets.local.process.layout import remove_leftovers, remove_tree, sockets_folder, take_away
@@ -38,33 +40,6 @@ from reconciler.targets.local.process.watching import Watch
 _PATIENCE = 0.8  # seconds an apply call waits for what is usually done at once
 _SOON = 0.05
 _DRAIN_DEFAULT = 30.0
-
-
-class Job(threading.Thread):
-    """A version being prepared: files, supervisor, stage command."""
-
-    def __init__(self, spec_digest: str, promotes: bool, work: Callable[[], None]) -> None:
-        super().__init__(name=f"stage {spec_digest[:8]}", daemon=True)
-        self.spec_digest = spec_digest
-        self.promotes = promotes
-        self.error: Exception | None = None
-        self.cancelled = False
-        self._work = work
-
-    def run(self) -> None:
-        """Does the work; what it raises is kept for whoever asks."""
-        try:
-            self._work()
-        except Exception as error:  # noqa: BLE001 - reported by the next apply and by every observe
-            self.error = error
-
-    def staged(self) -> Staged | None:
-        """How it stands; None once the supervisor has taken over."""
-        if self.is_alive():
-            return Staged(self.spec_digest, Health.PROGRESSING, "preparing files")
-        if self.error is not None:
-            return Staged(self.spec_digest, Health.DEGRADED, str(self.error))
-        return None
 
 
 class ProcessDriver(ProcessRenderer):
@@ -272,7 +247,7 @@ class ProcessDriver(ProcessRenderer):
         spec: dict[str, Any] = to_json(desired.spec)
         keys = None
         if view.keys_changed or spec["auth"] != view.record["spec"].get("auth"):
-            keys = staging.key_digests(self._parts, desired.spec)
+            keys = key_digests(self._parts.reveal, desired.spec)
         Supervisor(view.folder, view.uid).do(
             "amend", mark=mark.to_json(), spec=spec, keys=keys, specDigest=digest, id=version_of(desired.spec)
         )

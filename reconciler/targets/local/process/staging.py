@@ -16,6 +16,7 @@ from reconciler.core.dataclass import dataclass
 from reconciler.core.errors import TerminalError
 from reconciler.core.secrets import Secret, SecretRef
 from reconciler.core.values import Spec, to_json
+from reconciler.targets.local.keys import key_digests
 from reconciler.targets.local.process.layout import BELONGS_TO, VERSIONS, remove_tree
 from reconciler.targets.local.process.render import version_of, whole_cores
 
@@ -93,22 +94,10 @@ def prepare(parts: Parts, folder: Path, uid: str, service: str, spec: Spec, spec
         "drainSeconds": spec["drainSeconds"],
         "host": spec["host"],
         "port": spec["port"],
-        "keys": key_digests(parts, spec),
+        "keys": key_digests(parts.reveal, spec),
         "spec": to_json(spec),
         "specDigest": spec_digest,
     }
-
-
-def key_digests(parts: Parts, spec: Spec) -> list[dict[str, str]] | None:
-    """What the runtime checks keys against: SHA-256 digests by slot; None if no key is asked for."""
-    auth = _section(spec, "auth")
-    if not auth.get("enabled"):
-        return None
-    keys = cast("Mapping[str, Secret | SecretRef]", auth.get("keys") or {})
-    return [
-        {"slot": slot, "sha256": hashlib.sha256(parts.reveal(key).encode()).hexdigest()}
-        for slot, key in sorted(keys.items())
-    ]
 
 
 def processors(cores: float | None, service: str) -> list[int] | None:

@@ -1,0 +1,1 @@
+"""The image registry: images built once from what deployments declare, on a container engine, pushed where asked."""

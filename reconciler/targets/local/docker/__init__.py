@@ -1,0 +1,1 @@
+"""The docker engine of a Local target: each service a container."""

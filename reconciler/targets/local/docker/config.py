@@ -1,0 +1,247 @@
+"""A container's configuration, both ways: from the normal form to the engine's own words, and back from its report.
+
+The names are those of https://docs.docker.com/reference/api/engine/version/v1.41/#operation/ContainerCreate. What is
+read back is what the engine reports, not what was once sent, so that whatever a hand changes shows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from reconciler.core.secrets import Secret, SecretRef
+from reconciler.core.values import Spec, from_json, to_json
+
+PORT = 5001
+KEYS_FOLDER = "/run/reconciler"
+KEYS_FILE = f"{KEYS_FOLDER}/keys.json"
+LABEL = "dev.reconciler"
+LABEL_TARGET = f"{LABEL}.target"
+LABEL_MARK = f"{LABEL}.mark"
+LABEL_SPEC = f"{LABEL}.spec"
+STAGING_NETWORK = "reconciler-staging"
+SERVING_NETWORK = "bridge"
+
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_TCP = f"{PORT}/tcp"
+_GIGA = 1e9
+
+Reveal = Callable[[Secret | SecretRef], str]
+Seal = Callable[[str], Secret]
+
+
+def section(spec: Spec, name: str) -> Mapping[str, Any]:
+    """A map in a spec; empty if it is not there."""
+    return cast("Mapping[str, Any]", spec.get(name) or {})
+
+
+def configuration(
+    spec: Spec, service: str, version: str, port: int, labels: Mapping[str, str], reveal: Reveal, volume: str
+) -> dict[str, Any]:
+    """What the engine is asked to create; it starts on the staging network, where no port is published.
+
+    Args:
+        version: 64 hex digits that tell this version from others.
+        port: The port to publish, also where the spec leaves the choice.
+        volume: Name of the volume with the key file; "" where no key is asked for.
+    """
+    limits, log = section(spec, "limits"), section(spec, "log")
+    host: dict[str, Any] = {
+        "NetworkMode": STAGING_NETWORK,
+        "PortBindings": {_TCP: [{"HostIp": str(spec["host"]), "HostPort": str(port)}]},
+        "RestartPolicy": _restart(str(spec["restart"])),
+        "LogConfig": {
+            "Type": "json-file",
+            "Config": {"max-size": f"{int(float(log['maxMb']) * 1e6)}", "max-file": str(log["files"])},
+        },
+        "Init": True,
+        **resources(limits),
+    }
+    if not spec.get("readyMade"):
+        host |= {"CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges"]}
+    if spec["readOnly"]:
+        host |= {"ReadonlyRootfs": True, "Tmpfs": {"/tmp": "mode=1777"}}  # noqa: S108 - in the container
+    if limits.get("openFiles"):
+        host["Ulimits"] = [{"Name": "nofile", "Soft": limits["openFiles"], "Hard": limits["openFiles"]}]
+    if limits.get("gpus"):
+        count = -1 if limits["gpus"] == "all" else int(limits["gpus"])
+        host["DeviceRequests"] = [{"Driver": "", "Count": count, "Capabilities": [["gpu"]]}]
+    mounts = [
+        {
+            "Type": "bind" if str(mount["source"]).startswith("/") else "volume",
+            "Source": mount["source"],
+            "Target": mount["path"],
+            "ReadOnly": mount["readOnly"],
+        }
+        for mount in cast("Sequence[Mapping[str, Any]]", spec.get("volumes") or ())
+    ]
+    if volume:
+        mounts.append({"Type": "volume", "Source": volume, "Target": KEYS_FOLDER, "ReadOnly": False})
+    host["Mounts"] = mounts
+    config: dict[str, Any] = {
+        "Image": spec["image"],
+        "Env": [f"{name}={value}" for name, value in sorted(_environment(spec, reveal).items())],
+        "Labels": dict(labels),
+        "ExposedPorts": {_TCP: {}},
+        "StopTimeout": int(float(cast("float", spec["drainSeconds"]))) + 5,
+        "HostConfig": host,
+    }
+    if not spec.get("readyMade"):
+        config["Cmd"] = arguments(spec, service, version)
+    return config
+
+
+def resources(limits: Mapping[str, Any]) -> dict[str, Any]:
+    """Limits that can also be set on a running container; 0 is the engine's word for none."""
+    memory = int(float(limits.get("memoryGb") or 0) * _GIGA)
+    return {"NanoCpus": int(float(limits.get("cpuCores") or 0) * _GIGA), "Memory": memory, "MemorySwap": memory}
+
+
+def _restart(policy: str) -> dict[str, Any]:
+    name, _, most = policy.partition(":")
+    return {"Name": name, "MaximumRetryCount": int(most or 0)}
+
+
+def arguments(spec: Spec, service: str, version: str) -> list[str]:
+    """The scoring runtime's arguments."""
+    scoring, auth = section(spec, "scoring"), section(spec, "auth")
+    words = ["--host", "0.0.0.0", "--port", str(PORT), "--log-format", "json"]  # noqa: S104 - inside the container
+    words += ["--workers", str(spec["workers"]), "--service-name", service, "--service-version", version[:12]]
+    words += ["--timeout-ms", str(scoring["timeoutMs"]), "--concurrency", str(scoring["maxConcurrentRequests"])]
+    words += ["--graceful-seconds", f"{float(cast('float', spec['drainSeconds'])):g}"]
+    if "maxBodyMb" in scoring:
+        words += ["--max-body-bytes", str(int(float(scoring["maxBodyMb"]) * 1e6))]
+    origins = cast("Sequence[str]", spec.get("corsOrigins") or ())
+    if origins:
+        words += ["--cors", ",".join(origins)]
+    if auth.get("enabled"):
+        words += ["--keys-file", KEYS_FILE]
+    return words
+
+
+def _environment(spec: Spec, reveal: Reveal) -> dict[str, str]:
+    own = {
+        name: value if isinstance(value, str) else reveal(cast("Secret | SecretRef", value))
+        for name, value in section(spec, "environmentVariables").items()
+    }
+    return {**_threads(spec), **own}
+
+
+def _threads(spec: Spec) -> dict[str, str]:
+    """Numeric libraries count the machine's cores, not the container's share."""
+    cores = section(spec, "limits").get("cpuCores")
+    return dict.fromkeys(_THREADS, str(max(1, -int(-float(cores) // 1)))) if cores else {}
+
+
+def labels_of(target: str, mark: Mapping[str, Any], spec: Spec) -> dict[str, str]:
+    """What says whose a container is and what it was made from; secrets by fingerprint."""
+    return {
+        LABEL_TARGET: target,
+        LABEL_MARK: json.dumps(mark, sort_keys=True, separators=(",", ":")),
+        LABEL_SPEC: json.dumps(to_json(spec), sort_keys=True, separators=(",", ":")),
+    }
+
+
+def labelled(labels: Mapping[str, str], name: str) -> dict[str, Any]:
+    """A label's JSON; empty if it is none."""
+    try:
+        data: object = json.loads(labels.get(name, ""))
+    except ValueError:
+        return {}
+    return cast("dict[str, Any]", data) if isinstance(data, dict) else {}
+
+
+def read_back(report: Mapping[str, Any], made_from: Mapping[str, Any], image_env: Sequence[str], seal: Seal) -> Spec:
+    """The normal form of a container as the engine reports it.
+
+    Args:
+        report: What inspecting it gave.
+        made_from: The spec that it was made from, as JSON; only what the engine cannot report is taken from it.
+        image_env: `NAME=value` that come from its image.
+        seal: Makes a secret of a text that was one in the spec.
+    """
+    before = cast("Spec", from_json(dict(made_from)))
+    config = cast("Mapping[str, Any]", report.get("Config") or {})
+    host = cast("Mapping[str, Any]", report.get("HostConfig") or {})
+    spec: dict[str, Any] = dict(before)
+    spec["image"] = config.get("Image")
+    spec["limits"] = _limits(host, section(before, "limits"))
+    restart = cast("Mapping[str, Any]", host.get("RestartPolicy") or {})
+    retries = restart.get("MaximumRetryCount") or 0
+    spec["restart"] = f"{restart.get('Name') or 'no'}{f':{retries}' if retries else ''}"
+    spec["readOnly"] = bool(host.get("ReadonlyRootfs"))
+    binding = published(host)
+    spec["host"] = binding.get("HostIp") or "0.0.0.0"  # noqa: S104 - what the engine means by nothing
+    if before.get("port") is not None or not binding.get("HostPort"):
+        spec["port"] = int(binding.get("HostPort") or 0)
+    log = cast("Mapping[str, Any]", cast("Mapping[str, Any]", host.get("LogConfig") or {}).get("Config") or {})
+    size = float(log.get("max-size") or 0) / 1e6
+    spec["log"] = {"maxMb": int(size) if size.is_integer() else size, "files": int(log.get("max-file") or 0)}
+    spec["environmentVariables"] = _variables(config.get("Env") or (), image_env, before, seal)
+    _volumes(spec, host)
+    if not before.get("readyMade"):
+        _arguments(spec, cast("Sequence[str]", config.get("Cmd") or ()))
+    return spec
+
+
+def published(host: Mapping[str, Any]) -> Mapping[str, str]:
+    """The address (`HostIp`, `HostPort`) that a container is configured to be reached at; empty if at none."""
+    bindings = cast("Mapping[str, Sequence[Mapping[str, str]] | None]", host.get("PortBindings") or {}).get(_TCP)
+    return bindings[0] if bindings else {}
+
+
+def _limits(host: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    cores, memory = float(host.get("NanoCpus") or 0) / _GIGA, float(host.get("Memory") or 0) / _GIGA
+    if cores:
+        found["cpuCores"] = int(cores) if cores.is_integer() else cores
+    if memory:
+        found["memoryGb"] = int(memory) if memory.is_integer() else memory
+    files = [limit["Hard"] for limit in host.get("Ulimits") or () if limit.get("Name") == "nofile"]
+    if files:
+        found["openFiles"] = files[0]
+    devices = [d for d in host.get("DeviceRequests") or () if ["gpu"] in (d.get("Capabilities") or [])]
+    if devices:
+        count = devices[0].get("Count")
+        found["gpus"] = "all" if count == -1 else (str(count) if isinstance(before.get("gpus"), str) else count)
+    return found
+
+
+def _variables(reported: Sequence[str], image_env: Sequence[str], before: Spec, seal: Seal) -> dict[str, str | Secret]:
+    own = section(before, "environmentVariables")
+    inherited = set(image_env)
+    found: dict[str, str | Secret] = {}
+    for item in reported:
+        name, _, value = item.partition("=")
+        if name not in own and (item in inherited or name in _THREADS):
+            continue
+        found[name] = seal(value) if isinstance(own.get(name), (Secret, SecretRef)) else value
+    return dict(sorted(found.items()))
+
+
+def _volumes(spec: dict[str, Any], host: Mapping[str, Any]) -> None:
+    mounts = [mount for mount in host.get("Mounts") or () if mount.get("Target") != KEYS_FOLDER]
+    spec.pop("volumes", None)
+    if mounts:
+        found = [
+            {"source": m.get("Source"), "path": m.get("Target"), "readOnly": bool(m.get("ReadOnly"))} for m in mounts
+        ]
+        spec["volumes"] = sorted(found, key=lambda volume: str(volume["path"]))
+
+
+def _arguments(spec: dict[str, Any], words: Sequence[str]) -> None:
+    """The runtime's arguments back into the fields they came from."""
+    given = dict(zip(words[::2], words[1::2], strict=False))
+    scoring: dict[str, Any] = {
+        "timeoutMs": int(given.get("--timeout-ms") or 0),
+        "maxConcurrentRequests": int(given.get("--concurrency") or 0),
+    }
+    if "--max-body-bytes" in given:
+        body = int(given["--max-body-bytes"]) / 1e6
+        scoring["maxBodyMb"] = int(body) if body.is_integer() else body
+    spec["scoring"] = scoring
+    spec["workers"] = int(given.get("--workers") or 0)
+    spec["corsOrigins"] = [origin for origin in given.get("--cors", "").split(",") if origin]
+    drain = float(given.get("--graceful-seconds") or 0)
+    spec["drainSeconds"] = int(drain) if drain.is_integer() else drain

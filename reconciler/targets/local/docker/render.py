@@ -1,0 +1,212 @@
+"""From a deployment to the one resource that the docker engine makes of it: a `container` named like the service."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.core.deployment import Deployment, ModelVersion
+from reconciler.core.driver import Capabilities
+from reconciler.core.errors import InvalidError
+from reconciler.core.images import image_name
+from reconciler.core.problems import Problem, Severity
+from reconciler.core.resources import Desired, ResourceId
+from reconciler.core.secrets import SecretRef
+from reconciler.core.values import Spec, Unknown, Value
+
+KIND = "container"
+DEFAULT_HOST = "127.0.0.1"
+LOG_MAX_MB = 10.0
+LOG_FILES = 5
+
+# What `docker update` changes on a running container, and what lies outside of it.
+IN_PLACE = ("/auth/keys", "/limits/cpuCores", "/limits/memoryGb", "/restart")
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """What the operator's settings say that decides what containers are made from.
+
+    Args:
+        default_base: What images are built on where no `baseImage` is named.
+        registry: Address that built images are pushed to; "" for none.
+        volumes: Folders of the machine and names of volumes that services may ask for.
+    """
+
+    default_base: str
+    registry: str = ""
+    volumes: Sequence[str] = ()
+
+
+class DockerRenderer:
+    """Implements `core.driver.Renderer`.
+
+    Args:
+        here: Whether the engine runs on this machine: only then a version without a port can be tested, and so staged.
+    """
+
+    def __init__(self, target: str, naming: Naming, *, here: bool) -> None:
+        self._target = target
+        self._naming = naming
+        self._here = here
+
+    @property
+    def target(self) -> str:
+        """The target's name."""
+        return self._target
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What changes in place, and whether the rest can be staged."""
+        return Capabilities(
+            kinds=frozenset({KIND}),
+            stages=frozenset({KIND}) if self._here else frozenset(),
+            endpoints=frozenset({KIND}),
+            in_place=IN_PLACE,
+            restarts=("/image",),
+            parallel=4,
+            deadline_seconds=900.0,
+        )
+
+    def render(self, deployment: Deployment) -> Sequence[Desired]:
+        """One container a service. Pure.
+
+        Raises:
+            InvalidError: It asks for a folder or volume that the operator's settings do not allow.
+        """
+        ready, naming = deployment.image.image, self._naming
+        _check_volumes(deployment, naming.volumes)
+        models = tuple(dict.fromkeys(model.id for model in deployment.models))
+        if ready:
+            reference, depends = ready, models
+        else:
+            name = image_name(deployment, naming.default_base)
+            reference, depends = name.reference(naming.registry), (*models, name.id)
+        return [
+            Desired(
+                id=ResourceId(self._target, KIND, deployment.service),
+                spec=spec_of(deployment, reference),
+                service=deployment.service,
+                depends_on=depends,
+                policy=deployment.policy,
+                summary=_summary(deployment),
+                warnings=_warnings(deployment),
+                tests=deployment.tests,
+            )
+        ]
+
+
+def _check_volumes(deployment: Deployment, allowed: Sequence[str]) -> None:
+    for volume in deployment.settings.block.get("volumes") or ():
+        source = str(volume["source"])
+        if source.startswith("/"):
+            plain = posixpath.normpath(source)
+            fine = any(plain == f or plain.startswith(f"{f.rstrip('/')}/") for f in allowed if f.startswith("/"))
+        else:
+            fine = source in allowed
+        if not fine:
+            message = f"the operator's settings do not allow services to have '{source}' (docker.volumes)"
+            hint = "take it out, or ask the operator to allow it"
+            subject = f"Service/{deployment.service}"
+            problem = Problem("volume-not-allowed", message, deployment.position, hint, subject)
+            raise InvalidError(message, problems=[problem], hint=hint)
+
+
+def spec_of(deployment: Deployment, reference: str) -> Spec:
+    """The normal form. Optional fields that are not set are left out; `port` null means a free one, then kept."""
+    settings, block = deployment.settings, deployment.settings.block
+    limits = {
+        "cpuCores": _number(settings.cpu_cores),
+        "memoryGb": _number(settings.memory_gb),
+        "gpus": block.get("gpus"),
+        "openFiles": block.get("openFiles"),
+    }
+    spec: dict[str, Value] = {
+        "image": reference,
+        "models": [_model(model) for model in deployment.models],
+        "host": settings.host or DEFAULT_HOST,
+        "port": settings.port,
+        "workers": settings.replicas,
+        "limits": _set(limits),
+        "scoring": _set(
+            {
+                "timeoutMs": settings.scoring_timeout_ms,
+                "maxConcurrentRequests": settings.max_concurrent_requests,
+                "maxBodyMb": _number(settings.max_body_mb),
+            }
+        ),
+        "readyTimeoutSeconds": _number(settings.ready_timeout_seconds),
+        "drainSeconds": _number(settings.drain_seconds),
+        "corsOrigins": sorted(settings.cors_origins),
+        "auth": _auth(deployment),
+        "environmentVariables": dict(sorted(settings.environment_variables.items())),
+        "restart": str(block.get("restart") or "unless-stopped"),
+        "readOnly": bool(block.get("readOnly", True)),
+        "log": {
+            "maxMb": _number(block.get("logMaxMb") or LOG_MAX_MB),
+            "files": int(block.get("logFiles") or LOG_FILES),
+        },
+    }
+    if deployment.image.image:
+        spec["readyMade"] = True
+    if block.get("networks"):
+        spec["networks"] = sorted(block["networks"])
+    if block.get("volumes"):
+        spec["volumes"] = [_volume(volume) for volume in sorted(block["volumes"], key=lambda v: str(v["path"]))]
+    return spec
+
+
+def _number(value: Any) -> Any:
+    """One spelling for equal numbers: whole ones as integers."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _set(values: Mapping[str, Value]) -> dict[str, Value]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _volume(volume: Mapping[str, Any]) -> dict[str, Value]:
+    return {
+        "source": str(volume["source"]),
+        "path": str(volume["path"]),
+        "readOnly": bool(volume.get("readOnly", True)),
+    }
+
+
+def _model(model: ModelVersion) -> dict[str, Value]:
+    known = model.digest or Unknown(str(model.id), "/digest")
+    return {"name": model.name, "version": model.version, "digest": known}
+
+
+def _auth(deployment: Deployment) -> dict[str, Value]:
+    auth = deployment.auth
+    if not auth.enabled:
+        return {"enabled": False}
+    slots = {"primary": auth.primary, "secondary": auth.secondary}
+    keys = {slot: key or SecretRef("generated", f"{deployment.service}/{slot}/0") for slot, key in slots.items()}
+    return {"enabled": True, "keys": keys}
+
+
+def _summary(deployment: Deployment) -> str:
+    models = ", ".join(f"{model.name}:{model.version}" for model in deployment.models)
+    where = f"port {deployment.settings.port}" if deployment.settings.port else "a free port"
+    workers = deployment.settings.replicas
+    many = f"{workers} workers" if workers > 1 else ""
+    return ", ".join(part for part in (models, deployment.image.image, many, where) if part)
+
+
+def _warnings(deployment: Deployment) -> tuple[Problem, ...]:
+    unused = {"maxRequestWaitTime": deployment.settings.max_request_wait_time}
+    return tuple(
+        Problem(
+            "not-used-by-docker-engine",
+            f"{name} is not used by the docker engine",
+            deployment.position,
+            subject=f"Service/{deployment.service}",
+            severity=Severity.WARNING,
+        )
+        for name, value in unused.items()
+        if value
+    )
