@@ -139,7 +139,7 @@ def naming(settings: Settings | None) -> Naming:
     from reconciler.targets.local.docker.render import Naming
 
     if settings is None:
-        return Naming(ImageSettings.default_base)
+        return Naming(ImageSettings().default_base)
     return Naming(settings.images.base, settings.images.registry.rstrip("/"), settings.docker.volumes)
 
 
