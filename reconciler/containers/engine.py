@@ -39,7 +39,7 @@ class PortTakenError(TerminalError):
 
 
 class Engine:
-    """One engine. Safe to use from many threads: each has a connection of its own.
+    """One engine. Safe to use from many threads: a request takes a connection of its own from the pool.
 
     Args:
         place: Where it answers.
@@ -47,19 +47,16 @@ class Engine:
 
     def __init__(self, place: EnginePlace) -> None:
         self.place = place
-        self._own = threading.local()
-        self._all: list[APIClient] = []
+        self._client: APIClient | None = None
         self._lock = threading.Lock()
 
     @property
     def api(self) -> Any:
-        """The calling thread's `docker.APIClient`, whose methods are not typed; `calls` maps what they raise."""
-        client = getattr(self._own, "client", None)
-        if client is None:
-            client = self._own.client = self._connect()
-            with self._lock:
-                self._all.append(client)
-        return client
+        """The `docker.APIClient`, whose methods are not typed; `calls` maps what they raise."""
+        with self._lock:
+            if self._client is None:
+                self._client = self._connect()
+            return self._client
 
     def _connect(self) -> APIClient:
         try:
@@ -75,7 +72,7 @@ class Engine:
                 pair = (f"{folder}/cert.pem", f"{folder}/key.pem")
                 tls = TLSConfig(client_cert=pair, ca_cert=f"{folder}/ca.pem", verify=True)
             with self.calls("connecting"):
-                return APIClient(self.place.url, version=OLDEST_API, timeout=TIMEOUT_SECONDS, tls=tls)
+                return APIClient(self.place.url, version=OLDEST_API, timeout=TIMEOUT_SECONDS, tls=tls, max_pool_size=16)
         except DockerException as error:
             raise UnavailableError(f"{self}: {_words(error)}", hint=_REACH) from error
 
@@ -168,10 +165,10 @@ class Engine:
             self.api.put_archive(container, folder, archive)
 
     def close(self) -> None:
-        """Ends all connections."""
+        """Ends all connections; used again, it connects anew."""
         with self._lock:
-            clients, self._all = self._all, []
-        for client in clients:
+            client, self._client = self._client, None
+        if client is not None:
             client.close()
 
 

@@ -129,6 +129,8 @@ class Swap:
             self._rename(serving, f"{self._name}{RETIRED_SUFFIX}")
         self._rename(staged, self._name)
         self._leave(staged.id, {STAGING_NETWORK})
+        if serving is not None and serving.id != staged.id:
+            self._engine.remove(serving.id)
         self._remove_own(f"{self._name}{RETIRED_SUFFIX}")
 
     def discard(self) -> None:
