@@ -201,7 +201,9 @@ class DesiredStates:
                 continue
             artifacts = [d for d in registry.render(deployment) if d.id in needed]
             adopting = deployment.policy.adopt
-            resources += [replace(d, policy=replace(d.policy, adopt=True)) for d in artifacts] if adopting else artifacts
+            resources += (
+                [replace(d, policy=replace(d.policy, adopt=True)) for d in artifacts] if adopting else artifacts
+            )
         endpoints = driver.capabilities.endpoints
         for desired in own:
             lacks = desired.id.kind in endpoints and desired.tests is not deployment.tests
@@ -242,4 +244,5 @@ def _shared_policy(policies: Sequence[Policy]) -> Policy:
     first = policies[0]
     if all(policy is first or policy == first for policy in policies):
         return first
-    return _ADOPTING if any(policy.adopt for policy in policies) else Policy()
+    apart = {replace(policy, adopt=False) for policy in policies}
+    return replace(apart.pop() if len(apart) == 1 else Policy(), adopt=any(policy.adopt for policy in policies))

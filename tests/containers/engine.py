@@ -19,7 +19,7 @@ from reconciler.containers.place import find_place
 from reconciler.core.errors import TargetError
 
 BASE = "python:3.11-slim"
-STANDIN = "reconciler-tests/standin:1"
+STANDIN = "reconciler-tests/standin:2"
 REGISTRY = "127.0.0.1:5000"
 REQUIRED = bool(os.environ.get("RECONCILER_TEST_REQUIRE"))
 
@@ -38,6 +38,8 @@ SLOW = float(os.environ.get("SLOW", "0"))
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def answer(self):
+        if self.path == "/eat":
+            eaten.extend(bytearray(10_000_000) for _ in range(100))
         ready = time.monotonic() - BEGAN >= SLOW
         body = b"" if self.path.startswith("/health") else os.environ.get("TOKEN", "standin").encode()
         self.send_response(200 if ready or not self.path.startswith("/health/ready") else 503)
@@ -50,6 +52,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
+eaten = []
 print("listening", flush=True)
 http.server.ThreadingHTTPServer(("0.0.0.0", int(argument("--port", "5001"))), Handler).serve_forever()
 """

@@ -1,0 +1,223 @@
+"""Containers of a real engine, and what hands, limits and faults do to them."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.core.change import Action
+from reconciler.core.resources import Health, Observed
+from reconciler.core.secrets import seal
+from tests.containers.engine import docker
+from tests.contract.harness import Bench
+from tests.contract.test_docker import DockerFixture
+
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Iterator[DockerFixture]:
+    """A target of its own on the engine."""
+    fixture = DockerFixture(tmp_path)
+    yield fixture
+    fixture.close()
+
+
+def seen(bench: Bench, target: DockerFixture, name: str = "one") -> Observed:
+    """The service as it is now."""
+    found = bench.look(target.desired(name).id)
+    assert found is not None
+    return found
+
+
+def until(target: DockerFixture, condition: Callable[[], bool], what: str) -> None:
+    """Waits for another process."""
+    for _ in range(600):
+        if condition():
+            return
+        target.pause()
+    raise AssertionError(f"waited in vain for {what}")
+
+
+def get(url: str, path: str = "/score") -> bytes:
+    """What a service answers."""
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=10)
+    try:
+        connection.request("POST", path, body=b"[]")
+        return connection.getresponse().read()
+    finally:
+        connection.close()
+
+
+def test_a_new_version_keeps_the_port_and_the_old_one_goes(target: DockerFixture) -> None:
+    """The address stays what it was although nobody chose it; nothing of the old version is left."""
+    bench = target.bench()
+    bench.settle([target._desired("one", environment_variables={"TOKEN": "first"})])
+    before = str(seen(bench, target).outputs["url"])
+    assert get(before) == b"first"
+    bench.settle([target._desired("one", environment_variables={"TOKEN": "second"})])
+    assert str(seen(bench, target).outputs["url"]) == before
+    assert get(before) == b"second"
+    assert (
+        docker("ps", "--all", "--format", "{{.Names}}", "--filter", f"name=^{target.target}") == f"{target.target}.one"
+    )
+
+
+def test_a_version_that_ends_is_never_promoted(target: DockerFixture) -> None:
+    """Its last words are the reason, and the old version never stopped."""
+    bench = target.bench()
+    bench.settle([target._desired("one", environment_variables={"TOKEN": "good"})])
+    url = str(seen(bench, target).outputs["url"])
+    with pytest.raises(AssertionError, match="init\\(\\) raised ValueError: broken"):
+        bench.settle([target._desired("one", environment_variables={"FAIL": "broken"})])
+    assert get(url) == b"good"
+    assert seen(bench, target).health is Health.HEALTHY
+
+
+def test_limits_change_where_the_container_stands(target: DockerFixture) -> None:
+    """Cores and memory are changed without another container; so is a change by hand taken back."""
+    bench = target.bench()
+    bench.settle([target._desired("one", memory_gb=0.3)])
+    container = seen(bench, target).outputs["container"]
+    bench.settle([target._desired("one", memory_gb=0.4, cpu_cores=0.5)])
+    docker("update", "--cpus", "1.5", f"{target.target}.one")
+    made = bench.plan([target._desired("one", memory_gb=0.4, cpu_cores=0.5)])
+    assert [(f.pointer, f.before, f.after) for f in next(made.effective()).fields] == [("/limits/cpuCores", 1.5, 0.5)]
+    assert [d.fields[0].pointer for d in made.drift] == ["/limits/cpuCores"]
+    bench.settle([target._desired("one", memory_gb=0.4, cpu_cores=0.5)])
+    bench.settle([target._desired("one")])
+    assert seen(bench, target).outputs["container"] == container
+    assert seen(bench, target).spec["limits"] == {}
+
+
+def test_a_container_out_of_memory_says_so(target: DockerFixture) -> None:
+    """The limit stands in the reason."""
+    bench = target.bench()
+    bench.settle([target._desired("one", memory_gb=0.1, block={"restart": "no"})])
+    url = str(seen(bench, target).outputs["url"])
+    with pytest.raises((OSError, http.client.HTTPException)):
+        get(url, "/eat")
+    until(target, lambda: seen(bench, target).health is Health.DEGRADED, "the end")
+    assert "more memory than its limit of 0.1 GB" in seen(bench, target).reason
+
+
+def test_a_port_in_use_leaves_the_old_version_serving(target: DockerFixture) -> None:
+    """Somebody else has the port that a new version wants: said, and nothing is lost."""
+    bench = target.bench()
+    bench.settle([target._desired("one", environment_variables={"TOKEN": "old"})])
+    url = str(seen(bench, target).outputs["url"])
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(Exception, match=r"port|address already in use"):
+            bench.settle([target._desired("one", port=port)])
+    assert get(url) == b"old"
+    bench.settle([target._desired("one", port=port)])
+    assert get(f"http://127.0.0.1:{port}") == b"standin"
+
+
+@pytest.mark.parametrize("hand", ["stop", "pause", "disconnect"])
+def test_what_a_hand_stopped_is_told(target: DockerFixture, hand: str) -> None:
+    """Stopped, paused, or taken off its network: the health says which."""
+    bench = target.bench()
+    bench.settle([target.desired()])
+    name = f"{target.target}.one"
+    if hand == "disconnect":
+        docker("network", "disconnect", "bridge", name)
+    else:
+        docker(hand, name)
+    found = seen(bench, target)
+    words = {"stop": "ended with exit code", "pause": "paused by hand", "disconnect": "taken off its networks"}
+    assert found.health is not Health.HEALTHY
+    assert words[hand] in found.reason
+
+
+def test_keys_are_changed_without_a_new_container(target: DockerFixture) -> None:
+    """The key file in the container is another one, the container the same; no key stands in it."""
+    bench = target.bench()
+
+    def with_keys(rotation: int) -> Any:
+        desired = target.desired()
+        keys = {"primary": seal(b"key", f"very-secret-{rotation}"), "secondary": seal(b"key", "other-secret")}
+        return replace(desired, spec={**desired.spec, "auth": {"enabled": True, "keys": keys}})
+
+    bench.settle([with_keys(1)])
+    first = docker("exec", f"{target.target}.one", "cat", "/run/reconciler/keys.json")
+    container = seen(bench, target).outputs["container"]
+    bench.settle([with_keys(2)])
+    second = docker("exec", f"{target.target}.one", "cat", "/run/reconciler/keys.json")
+    assert first != second
+    assert "very-secret" not in first + second
+    assert seen(bench, target).outputs["container"] == container
+    assert bench.plan([with_keys(2)]).empty
+
+
+def test_events_tell_of_a_killed_container_within_a_second(target: DockerFixture) -> None:
+    """The engine's events wake us; a hand that kills is noticed at once."""
+    bench = target.bench()
+    bench.settle([target.desired()])
+    stop, told = threading.Event(), threading.Event()
+
+    def listen() -> None:
+        for event in target.drivers[0].watch(stop):
+            if "die" in event:
+                told.set()
+                return
+
+    listener = threading.Thread(target=listen, daemon=True)
+    listener.start()
+    # Events from before the watch was there are not told: kill until one is.
+    for _ in range(20):
+        docker("kill", f"{target.target}.one")
+        if told.wait(1):
+            break
+        docker("start", f"{target.target}.one")
+    stop.set()
+    listener.join(5)
+    assert told.is_set()
+
+
+def test_a_kill_between_any_two_calls_converges(target: DockerFixture) -> None:
+    """Whichever call of a roll-out is the last one, another driver finishes the work: one container, the new one."""
+    calls = ("create_container_from_config", "start", "disconnect_container_from_network",
+             "connect_container_to_network", "rename", "remove_container")  # fmt: skip
+    for number, call in enumerate(calls):
+        for when in ("before", "after"):
+            bench = target.bench()
+            bench.settle([target._desired("one", environment_variables={"TOKEN": f"{number}-{when}-old"})])
+            api = target.drivers[-1]._engine.api
+            real = getattr(api, call)
+
+            def dies(*args: Any, _real: Any = real, _when: str = when, **kwargs: Any) -> Any:
+                if _when == "after":
+                    _real(*args, **kwargs)
+                raise KeyboardInterrupt
+
+            setattr(api, call, dies)
+            wanted = target._desired("one", environment_variables={"TOKEN": f"{number}-{when}-new"})
+            with pytest.raises((KeyboardInterrupt, AssertionError)):
+                bench.settle([wanted], rounds=1)
+            again = Bench(target.make_driver(), pause=target.pause, patience=target.patience)
+            again.baselines = bench.baselines
+            again.settle([wanted])
+            url = str(seen(again, target).outputs["url"])
+            assert get(url) == f"{number}-{when}-new".encode(), (call, when)
+            names = docker("ps", "--all", "--format", "{{.Names}}", "--filter", f"name=^{target.target}")
+            assert names == f"{target.target}.one", (call, when)
+
+
+def test_foreign_containers_are_nobody_s_business(target: DockerFixture) -> None:
+    """What else runs on the engine is neither seen nor touched, also when everything of ours goes."""
+    bench = target.bench()
+    stranger = docker("run", "--detach", "--name", f"{target.target}.stranger", target.image)
+    bench.settle([target.desired()])
+    bench.settle([])
+    assert docker("inspect", "--format", "{{.State.Status}}", stranger) == "running"
+    assert [c.action for c in bench.plan([]).effective()] == []
+    assert Action.DELETE not in [c.action for c in bench.plan([]).changes]
