@@ -113,7 +113,7 @@ def test_what_is_sent_reads_as_it_was_meant(deployment: Deployment) -> None:
     """Units, orders, defaults and the engine's own spellings are no differences; secrets stay fingerprints."""
     spec = spec_of(deployment, "reconciler/m:1")
     labels = labels_of("t", {}, spec)
-    config = configuration(spec, "s", "a" * 64, 4242, labels, reveal, "t.s.keys")
+    config = configuration(spec, "s", "a" * 64, deployment.settings.port or 4242, labels, reveal, "t.s.keys")
     host = config.pop("HostConfig")
     report = {"Config": {**config, "Env": [*config["Env"], "PATH=/bin"]}, "HostConfig": host}
     made_from = to_json(spec)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from reconciler.core.secrets import Secret, SecretRef
@@ -152,7 +153,21 @@ def labelled(labels: Mapping[str, str], name: str) -> dict[str, Any]:
     return cast("dict[str, Any]", data) if isinstance(data, dict) else {}
 
 
-def read_back(report: Mapping[str, Any], made_from: Mapping[str, Any], image_env: Sequence[str], seal: Seal) -> Spec:
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the engine's machine has, which as a limit is none: the engine cannot lift one that was set."""
+
+    cpus: int
+    memory: int
+
+
+def read_back(
+    report: Mapping[str, Any],
+    made_from: Mapping[str, Any],
+    image_env: Sequence[str],
+    seal: Seal,
+    machine: Machine = Machine(0, 0),
+) -> Spec:
     """The normal form of a container as the engine reports it.
 
     Args:
@@ -160,13 +175,14 @@ def read_back(report: Mapping[str, Any], made_from: Mapping[str, Any], image_env
         made_from: The spec that it was made from, as JSON; only what the engine cannot report is taken from it.
         image_env: `NAME=value` that come from its image.
         seal: Makes a secret of a text that was one in the spec.
+        machine: A limit of as much as this counts as none where none was asked for.
     """
     before = cast("Spec", from_json(dict(made_from)))
     config = cast("Mapping[str, Any]", report.get("Config") or {})
     host = cast("Mapping[str, Any]", report.get("HostConfig") or {})
     spec: dict[str, Any] = dict(before)
     spec["image"] = config.get("Image")
-    spec["limits"] = _limits(host, section(before, "limits"))
+    spec["limits"] = _limits(host, section(before, "limits"), machine)
     restart = cast("Mapping[str, Any]", host.get("RestartPolicy") or {})
     retries = restart.get("MaximumRetryCount") or 0
     spec["restart"] = f"{restart.get('Name') or 'no'}{f':{retries}' if retries else ''}"
@@ -191,12 +207,12 @@ def published(host: Mapping[str, Any]) -> Mapping[str, str]:
     return bindings[0] if bindings else {}
 
 
-def _limits(host: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+def _limits(host: Mapping[str, Any], before: Mapping[str, Any], machine: Machine) -> dict[str, Any]:
     found: dict[str, Any] = {}
     cores, memory = float(host.get("NanoCpus") or 0) / _GIGA, float(host.get("Memory") or 0) / _GIGA
-    if cores:
+    if cores and ("cpuCores" in before or cores != machine.cpus):
         found["cpuCores"] = int(cores) if cores.is_integer() else cores
-    if memory:
+    if memory and ("memoryGb" in before or memory * _GIGA != machine.memory):
         found["memoryGb"] = int(memory) if memory.is_integer() else memory
     files = [limit["Hard"] for limit in host.get("Ulimits") or () if limit.get("Name") == "nofile"]
     if files:

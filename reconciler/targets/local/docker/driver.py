@@ -20,6 +20,7 @@ from reconciler.targets.local.docker.config import (
     LABEL_TARGET,
     PORT,
     STAGING_NETWORK,
+    Machine,
     published,
     read_back,
     resources,
@@ -74,6 +75,7 @@ class DockerDriver(DockerRenderer):
         self._jobs: dict[str, Job] = {}
         self._image_env: dict[str, Sequence[str]] = {}
         self._seen: dict[str, tuple[Any, Observed]] = {}
+        self._all: Machine | None = None
         self._lock = threading.Lock()
 
     # -- observe ----------------------------------------------------------------------------------------------------
@@ -154,7 +156,9 @@ class DockerDriver(DockerRenderer):
     ) -> Observed:
         made_from = record.spec if record else container.made_from
         mark = record.mark if record else container.mark
-        spec = read_back(container.report, made_from, self._environment_of(container), self._parts.seal)
+        spec = read_back(
+            container.report, made_from, self._environment_of(container), self._parts.seal, self._machine()
+        )
         if not container.ours:
             spec = {key: value for key, value in spec.items() if key in ("image", "restart", "limits")}
         health, reason = health_of(container)
@@ -170,6 +174,14 @@ class DockerDriver(DockerRenderer):
             outputs["url"] = f"http://{host}:{binding['HostPort']}"
         version = digest([container.id, record.to_json() if record else None, to_json(spec)])[:16]
         return Observed(resource, spec, mark, health, reason, version, outputs, False, staged)
+
+    def _machine(self) -> Machine:
+        """What the engine's machine has; asked once."""
+        if self._all is None:
+            with self._engine.calls("asking for its machine"):
+                info = cast("Mapping[str, Any]", self._engine.api.info())
+            self._all = Machine(int(info.get("NCPU") or 0), int(info.get("MemTotal") or 0))
+        return self._all
 
     def _environment_of(self, container: Container) -> Sequence[str]:
         """Variables that come with the image, kept by its id."""
@@ -324,7 +336,8 @@ class DockerDriver(DockerRenderer):
         seen = self._again(change.id)
         if promotes:
             return Done(seen)
-        settled = seen is not None and seen.staged is not None and seen.staged.health is not Health.PROGRESSING
+        # Whether a version that does not become ready failed, observing decides.
+        settled = seen is not None and seen.staged is not None and seen.staged.health is Health.HEALTHY
         return Done(seen) if settled else InProgress(_SOON)
 
     def _promote(self, change: Change, group: Group) -> Done | InProgress:
@@ -335,6 +348,10 @@ class DockerDriver(DockerRenderer):
             raise ConflictError(f"{change.id}: nothing is staged any more")
         if staged is not None and (staged.mark is None or staged.mark.spec_digest != mark.spec_digest):
             raise ConflictError(f"{change.id}: another version is staged")
+        if staged is not None:
+            stands = self._staged(group)
+            if stands is not None and stands.health is Health.DEGRADED:
+                raise TerminalError(f"{change.id}: {stands.reason}")
         candidate = staged or group.serving
         assert candidate is not None
         before = group.serving if staged is not None else group.retired
@@ -365,8 +382,10 @@ class DockerDriver(DockerRenderer):
         policy = {"Name": name, "MaximumRetryCount": int(most or 0)}
         body: dict[str, Any] = {}
         if any(int(host.get(key) or 0) != value for key, value in wanted.items()):
-            # The engine takes 0 for "leave it"; -1 lifts the limits on memory.
-            body = {**wanted, "Memory": wanted["Memory"] or -1, "MemorySwap": wanted["MemorySwap"] or -1}
+            # The engine takes 0 for "leave it": a limit is lifted by raising it to all that there is.
+            all_ = self._machine()
+            lifted = {"NanoCpus": int(all_.cpus * 1e9), "Memory": all_.memory, "MemorySwap": all_.memory}
+            body = {key: value or lifted[key] for key, value in wanted.items()}
         if host.get("RestartPolicy") != policy:
             body["RestartPolicy"] = policy
         if body:

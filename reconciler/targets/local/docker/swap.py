@@ -120,7 +120,8 @@ class Swap:
             try:
                 self._join(staged.id, sorted(networks - staged.networks))
             except TargetError:
-                self._leave(staged.id, networks)
+                # A network that a container once failed to join never publishes its port again: stage another one.
+                self._engine.remove(staged.id)
                 if serving is not None:
                     with suppress(TargetError):
                         self._join(serving.id, sorted(before))
