@@ -19,9 +19,9 @@ from reconciler.containers.place import find_place
 from reconciler.core.errors import TargetError
 
 BASE = "python:3.11-slim"
-STANDIN = "reconciler-tests/standin:2"
+STANDIN = "reconciler-tests/standin:3"
 REGISTRY = "127.0.0.1:5000"
-REQUIRED = bool(os.environ.get("RECONCILER_TEST_REQUIRE"))
+REQUIRED = bool(os.environ.get("RECONCILER_TEST_DOCKER"))
 
 SERVER = """
 import http.server, json, os, signal, sys, time
@@ -33,6 +33,7 @@ if os.environ.get("FAIL"):
     print("init() raised ValueError: " + os.environ["FAIL"], flush=True)
     sys.exit(3)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
 BEGAN = time.monotonic()
 SLOW = float(os.environ.get("SLOW", "0"))
 

@@ -372,6 +372,10 @@ class DockerDriver(DockerRenderer):
         keys = self._parts.key_digests(desired.spec)
         if keys is not None:
             self._swap(change).write_keys(container.id, keys)
+            if desired.spec["workers"] == 1 and not desired.spec.get("readyMade"):
+                # The runtime looks every few seconds; told so, it looks at once.
+                with self._engine.calls(f"telling {container.name} of its keys"):
+                    self._engine.api.kill(container.id, "SIGHUP")
         self._records.write(change.id.name, Record(container.id, mark, _json(desired.spec)))
         return Done(self._again(change.id))
 
