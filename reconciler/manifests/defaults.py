@@ -112,7 +112,7 @@ SERVICE_BLOCKS: dict[str, dict[str, Any]] = {
 }
 
 TARGET_BLOCKS: dict[str, dict[str, Any]] = {
-    "local": {"engine": "auto"},
+    "local": {"engine": "auto", "dockerHost": None, "dockerContext": None, "dockerTlsDir": None},
     "aci": {"subscriptionId": None, "location": None},
     "aks": {
         "subscriptionId": None,
