@@ -54,7 +54,7 @@ def configuration(
         "RestartPolicy": _restart(str(spec["restart"])),
         "LogConfig": {
             "Type": "json-file",
-            "Config": {"max-size": f"{int(float(log['maxMb']) * 1e6)}", "max-file": str(log["files"])},
+            "Config": {"max-size": f"{round(float(log['maxMb']) * 1e6)}", "max-file": str(log["files"])},
         },
         "Init": True,
         **resources(limits),
@@ -95,8 +95,8 @@ def configuration(
 
 def resources(limits: Mapping[str, Any]) -> dict[str, Any]:
     """Limits that can also be set on a running container; 0 is the engine's word for none."""
-    memory = int(float(limits.get("memoryGb") or 0) * _GIGA)
-    return {"NanoCpus": int(float(limits.get("cpuCores") or 0) * _GIGA), "Memory": memory, "MemorySwap": memory}
+    memory = round(float(limits.get("memoryGb") or 0) * _GIGA)
+    return {"NanoCpus": round(float(limits.get("cpuCores") or 0) * _GIGA), "Memory": memory, "MemorySwap": memory}
 
 
 def _restart(policy: str) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def arguments(spec: Spec, service: str, version: str) -> list[str]:
     words += ["--timeout-ms", str(scoring["timeoutMs"]), "--concurrency", str(scoring["maxConcurrentRequests"])]
     words += ["--graceful-seconds", f"{float(cast('float', spec['drainSeconds'])):g}"]
     if "maxBodyMb" in scoring:
-        words += ["--max-body-bytes", str(int(float(scoring["maxBodyMb"]) * 1e6))]
+        words += ["--max-body-bytes", str(round(float(scoring["maxBodyMb"]) * 1e6))]
     origins = cast("Sequence[str]", spec.get("corsOrigins") or ())
     if origins:
         words += ["--cors", ",".join(origins)]
