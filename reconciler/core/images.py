@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from reconciler.core.dataclass import dataclass
 from reconciler.core.deployment import IMAGES_TARGET, Deployment
 from reconciler.core.resources import ResourceId
 from reconciler.core.values import digest

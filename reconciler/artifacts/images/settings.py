@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
+from reconciler.core.dataclass import dataclass, field
 from reconciler.core.deployment import Registry
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Protocol
 
+from reconciler.core.dataclass import replace
 from reconciler.core.deployment import Deployment
 from reconciler.core.driver import Capabilities, Renderer
 from reconciler.core.resources import Desired

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from reconciler.core.dataclass import dataclass
 from reconciler.core.deployment import Deployment, ModelVersion
 from reconciler.core.driver import Capabilities
 from reconciler.core.errors import InvalidError
