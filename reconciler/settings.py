@@ -73,6 +73,48 @@ class Repo(Group):
     verify: Verify = Field(default=Verify(), description="Signatures of commits.")
 
 
+VAULT_ENTRY = r"^([A-Za-z][A-Za-z0-9-]*=)?([A-Za-z][A-Za-z0-9-]*|https://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?/?)$"
+
+
+class KeyVaultPlaces(Group):
+    """Azure Key Vaults that `valueFrom: {keyVault: …}` may lead to: none by default."""
+
+    vaults: tuple[Annotated[str, Field(pattern=VAULT_ENTRY)], ...] = Field(
+        default=(),
+        description="Names or URLs of the vaults; `NAME=URL` for one that is reached at another address, such as that "
+        "of a private endpoint.",
+    )
+    suffix: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9.-]*$",
+        description="What follows a vault's name in its address. Empty: that of `azure.cloud`.",
+    )
+    verify_challenge: bool = Field(
+        default=True,
+        description="A vault must ask for tokens of its own domain. An address outside of that domain needs false.",
+    )
+    timeout_seconds: float = Field(default=10.0, gt=0, le=300, description="Seconds for one answer.")
+    attempts: int = Field(default=3, ge=1, le=10, description="How often a vault is asked that does not answer.")
+    parallel: int = Field(default=8, ge=1, le=64, description="Secrets that are read at once.")
+
+
+class SopsPlaces(Group):
+    """Encrypted files of the repo that `valueFrom: {sops: …}` may lead to: none by default."""
+
+    files: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        default=(), description="Files, or folders whose files, relative to the manifest folder, may be decrypted."
+    )
+    key_sources: tuple[Literal["age", "pgp", "azureKeyVault"], ...] = Field(
+        default=("age", "pgp"),
+        description="Kinds of key that decrypting may use. A file that is encrypted for others too is refused, since "
+        "who writes to the repo would decide whom sops talks to.",
+    )
+    binary: str = Field(default="sops", min_length=1, description="The program, looked for on PATH if it has no slash.")
+    age_key_file: Folder | None = Field(default=None, description="File with the age keys that open the files.")
+    gnupg_home: Folder | None = Field(default=None, description="GnuPG home with the keys that open the files.")
+    timeout_seconds: float = Field(default=30.0, gt=0, description="Seconds for one file.")
+
+
 class SecretPlaces(Group):
     """Where `valueFrom` in manifests may lead: nowhere by default."""
 
@@ -82,6 +124,35 @@ class SecretPlaces(Group):
     folders: tuple[Folder, ...] = Field(
         default=(), description="Files below these folders may be referred to, symlinks resolved."
     )
+    key_vault: KeyVaultPlaces = Field(default=KeyVaultPlaces(), description="Azure Key Vaults.")
+    sops: SopsPlaces = Field(default=SopsPlaces(), description="Files of the repo that sops encrypted.")
+
+
+class AzureSettings(Group):
+    """How to sign in to Microsoft Entra ID."""
+
+    cloud: Literal["public", "china", "usGovernment"] = Field(default="public", description="Which Azure it is.")
+    credential: Literal["auto", "environment", "managedIdentity", "workloadIdentity", "clientSecret", "azureCli"] = (
+        Field(
+            default="auto",
+            description="Whose identity is used. `auto` tries environment variables, a workload identity, a managed "
+            "identity and `az login`, in this order, and nothing else.",
+        )
+    )
+    tenant_id: str = Field(default="", description="Tenant of the identity.")
+    client_id: str = Field(default="", description="Client id of the application or of a user-assigned identity.")
+    client_secret_env: str = Field(
+        default="", description="Name of the variable that holds the secret of `credential: clientSecret`."
+    )
+    client_secret_file: Folder | None = Field(
+        default=None, description="File that holds the secret of `credential: clientSecret`."
+    )
+    authority: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9.-]*(:[0-9]{1,5})?$",
+        description="Host of the sign-in endpoint. Empty: that of the cloud.",
+    )
+    ca_file: Folder | None = Field(default=None, description="Certificates to trust, PEM. Null: the usual ones.")
 
 
 class Models(Group):
@@ -251,6 +322,7 @@ class Settings(BaseSettings):
         description="Where state is kept. Null: `reconciler` in `$XDG_STATE_HOME`, else in `~/.local/state`.",
     )
     secrets: SecretPlaces = Field(default=SecretPlaces(), description="Where secrets may come from.")
+    azure: AzureSettings = Field(default=AzureSettings(), description="How to sign in to Azure.")
     models: Models = Field(default=Models(), description="The model registry.")
     environments: Environments = Field(default=Environments(), description="How Python environments are built.")
     images: Images = Field(default=Images(), description="How images for containers are built.")
@@ -322,7 +394,8 @@ def every_setting(kind: type[BaseModel] = Settings, path: tuple[str, ...] = ()) 
 def _type_in_words(info: FieldInfo) -> str:
     text = str(info.annotation)
     if "Literal" in text:
-        return " or ".join(f"`{word}`" for word in re.findall(r"'([\w-]+)'", text))
+        words = " or ".join(f"`{word}`" for word in re.findall(r"'([\w-]+)'", text))
+        return f"list of {words}" if "tuple" in text else words
     words = {"bool": "true or false", "float": "number", "int": "whole number"}
     if "tuple" in text:
         return "list of paths" if "Path" in text else "list of texts"

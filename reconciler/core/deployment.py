@@ -150,7 +150,7 @@ class EntryScript:
 
 @dataclass(frozen=True, slots=True)
 class Auth:
-    """Keys of the endpoint; a slot without a reference gets a generated key."""
+    """Keys of the endpoint; where it is enabled, each is there, referred to or generated."""
 
     enabled: bool = False
     primary: SecretRef | Secret | None = None

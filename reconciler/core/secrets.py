@@ -15,12 +15,17 @@ class SecretRef:
     """Where a secret's value is to be found; itself harmless to print.
 
     Args:
-        source: `env`, `file` or `generated`.
-        name: The variable, the path, or `service/slot/rotation`.
+        source: `env`, `file`, `keyVault`, `sops` or `generated`.
+        name: The variable; the path; `vault/secret` or `vault/secret/version`; `path#/pointer` into a file of the
+            repo; `service/slot`.
+        digest: What tells two values apart without reading either: of the encrypted value, where that is in the repo.
+        object_id: Git's id of that file.
     """
 
     source: str
     name: str
+    digest: str = ""
+    object_id: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return f"{self.source}:{self.name}"

@@ -42,22 +42,32 @@ class Missing:
 MISSING = Missing()
 
 
-def to_json(value: Any) -> Any:
-    """A spec as plain JSON: secrets as fingerprints, references and unknowns as tagged objects."""
+def to_json(value: Any, *, refs: bool = False) -> Any:
+    """A spec as plain JSON: secrets as fingerprints, references and unknowns as tagged objects.
+
+    Args:
+        refs: Secrets keep where they came from. Not for comparing: equal secrets may come from different places.
+    """
     match value:
         case Secret():
-            return {"$secret": value.fingerprint}
+            if not refs or value.ref is None:
+                return {"$secret": value.fingerprint}
+            return {"$secret": [value.fingerprint, *_ref(value.ref)]}
         case SecretRef():
-            return {"$secretRef": f"{value.source}:{value.name}"}
+            return {"$secretRef": _ref(value) if value.digest else str(value)}
         case Unknown():
             return {"$unknown": [value.source, value.pointer]}
         case Mapping():
-            items = {str(k): to_json(v) for k, v in cast("Mapping[object, object]", value).items()}
+            items = {str(k): to_json(v, refs=refs) for k, v in cast("Mapping[object, object]", value).items()}
             return _renamed(items, 1)
         case list() | tuple():
-            return [to_json(item) for item in cast("Sequence[object]", value)]
+            return [to_json(item, refs=refs) for item in cast("Sequence[object]", value)]
         case _:
             return value
+
+
+def _ref(ref: SecretRef) -> list[str]:
+    return [ref.source, ref.name, ref.digest] if ref.digest else [ref.source, ref.name]
 
 
 def _renamed(items: dict[str, Any], shift: int) -> dict[str, Any]:
@@ -77,10 +87,9 @@ def from_json(value: Any) -> Any:
         if len(items) == 1:
             (tag, inner), *_ = items.items()
             if tag == "$secret":
-                return Secret(str(inner))
+                return Secret(str(inner)) if isinstance(inner, str) else Secret(str(inner[0]), SecretRef(*inner[1:]))
             if tag == "$secretRef":
-                source, _, name = str(inner).partition(":")
-                return SecretRef(source, name)
+                return SecretRef(*(inner.split(":", 1) if isinstance(inner, str) else inner))
             if tag == "$unknown":
                 return Unknown(str(inner[0]), str(inner[1]))
         return {k: from_json(v) for k, v in _renamed(items, -1).items()}
@@ -179,6 +188,13 @@ def unknowns(value: Any) -> list[Unknown]:
     """Every `Unknown` in a spec."""
     found: list[Unknown] = []
     _gather(value, (Unknown,), found)
+    return found
+
+
+def references(value: Any) -> list[SecretRef]:
+    """Every reference to a secret in a spec."""
+    found: list[SecretRef] = []
+    _gather(value, (SecretRef,), found)
     return found
 
 

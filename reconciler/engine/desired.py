@@ -7,17 +7,18 @@ services share (a model version, an environment) becomes one resource.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 from reconciler.core.contents import Revision, Tree
 from reconciler.core.dataclass import dataclass, field, replace
 from reconciler.core.deployment import Deployment, ModelVersion, Target
 from reconciler.core.driver import Catalogue, Renderer
-from reconciler.core.errors import InvalidError
+from reconciler.core.errors import InvalidError, ReconcilerError
 from reconciler.core.policy import Policy
-from reconciler.core.problems import Problem, Severity, errors_of
+from reconciler.core.problems import Position, Problem, Severity, errors_of
 from reconciler.core.resources import Desired, ResourceId
-from reconciler.core.secrets import Secret
+from reconciler.core.secrets import Secret, SecretRef
+from reconciler.core.values import references
 from reconciler.manifests.collecting import uncollected
 from reconciler.manifests.load import DocumentCache, Repo, load
 from reconciler.manifests.overlays.environment import Environment, in_environment
@@ -28,7 +29,32 @@ if TYPE_CHECKING:
 
 # What several services share has no policy of its own but this: it may be taken over if one of them asks for that.
 
-Fill: TypeAlias = Callable[[Deployment], tuple[Deployment, list[Problem]]]
+
+class Filler(Protocol):
+    """Replaces references by secrets: `engine.secrets.Keyring`."""
+
+    def prepare(self, refs: Iterable[SecretRef]) -> None:
+        """Reads what is needed, several at once where that takes time."""
+        ...
+
+    def secret(self, ref: SecretRef) -> Secret | ReconcilerError:
+        """The secret behind a reference, or why it cannot be had."""
+        ...
+
+    def fill(self, desired: Desired, position: Position | None) -> tuple[Desired, list[Problem]]:
+        """A resource with its references replaced, and what is to be said about them."""
+        ...
+
+
+@dataclass
+class _Rendered:
+    """A deployment's resources as they were rendered, and as they were last filled in."""
+
+    deployment: Deployment
+    resources: tuple[Desired, ...]
+    refs: tuple[SecretRef, ...] = ()
+    secrets: tuple[Secret | None, ...] = ()
+    filled: tuple[Desired, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +87,7 @@ class DesiredState:
 
 
 def _unmatched(
-    rendered: Iterable[tuple[Deployment, Deployment, tuple[Desired, ...]]],
+    rendered: Iterable[_Rendered],
     drivers: Mapping[str, Renderer],
     *,
     alone: bool,
@@ -71,7 +97,7 @@ def _unmatched(
     Args:
         alone: Only of the services' own rules this can be said: others may be meant for services not rendered.
     """
-    ruled = [(deployment, resources) for deployment, _, resources in rendered if deployment.policy.rules]
+    ruled = [(each.deployment, each.resources) for each in rendered if each.deployment.policy.rules]
     if not ruled:
         return ()
     from reconciler.core.unmatched import unmatched_rules
@@ -87,6 +113,10 @@ def _unmatched(
     return tuple(unmatched_rules(own, {name: driver.capabilities for name, driver in drivers.items()}))
 
 
+def _references_of(resources: Iterable[Desired]) -> tuple[SecretRef, ...]:
+    return tuple(dict.fromkeys(ref for desired in resources for ref in references(desired.spec)))
+
+
 @dataclass
 class DesiredStates:
     """Computes desired states one after another, reusing what the last one computed.
@@ -94,21 +124,19 @@ class DesiredStates:
     Args:
         drivers: A driver for each target name that services use; raises InvalidError for a type without one.
         registries: Drivers of the built-in registries, which every deployment is rendered through.
-        fill: Replaces secret references; the identity function in offline plans.
+        secrets: Fills references in; None leaves them as they are, as in offline plans.
         environment: Whose overlay is laid over the documents; empty for none.
     """
 
     drivers: Callable[[Mapping[str, Target]], tuple[Mapping[str, Renderer], Sequence[Problem]]]
     registries: Sequence[Renderer]
-    fill: Fill
+    secrets: Filler | None
     cache: DocumentCache | None = None
     environment: str = ""
     _repo: Repo | None = field(default=None, init=False)
     _environment: Environment | None = field(default=None, init=False)
     _resolution: Resolution | None = field(default=None, init=False)
-    _rendered: dict[str, tuple[Deployment, Deployment, tuple[Desired, ...]]] = field(
-        default_factory=dict[str, "tuple[Deployment, Deployment, tuple[Desired, ...]]"], init=False
-    )
+    _rendered: dict[str, _Rendered] = field(default_factory=dict[str, _Rendered], init=False)
     _models: tuple[tuple[ModelVersion, ...], tuple[Desired, ...]] = field(default=((), ()), init=False)
     _merged: dict[ResourceId, Desired] = field(default_factory=dict[ResourceId, Desired], init=False)
 
@@ -130,36 +158,39 @@ class DesiredStates:
         drivers, unknown_types = self.drivers({d.target.name: d.target for d in resolution.deployments})
         problems += unknown_types
         incomplete = set(resolution.incomplete)
-        rendered: list[Desired] = list(self._render_models(resolution.models))
-        keys: dict[str, Secret] = {}
-        kept: dict[str, tuple[Deployment, Deployment, tuple[Desired, ...]]] = {}
+        kept: dict[str, _Rendered] = {}
         for deployment in resolution.deployments:
             driver = drivers.get(deployment.target.name)
             if driver is None:
                 incomplete.add(deployment.service)
                 continue
-            filled, missing = self._filled(deployment)
-            if missing:
-                problems += missing
-                incomplete.add(deployment.service)
-                continue
             known = self._rendered.get(deployment.service)
-            if known is not None and known[0] is deployment and (known[1] is filled or known[1] == filled):
-                resources = known[2]
-            else:
+            if known is None or known.deployment is not deployment:
                 try:
-                    resources = self._render(filled, driver)
+                    resources = self._render(deployment, driver)
                 except InvalidError as exc:
                     problems += exc.problems or [
                         Problem(exc.code, exc.message, deployment.position, exc.hint, f"Service/{deployment.service}")
                     ]
                     incomplete.add(deployment.service)
                     continue
-            kept[deployment.service] = (deployment, filled, resources)
-            rendered += resources
-            if isinstance(filled.auth.primary, Secret) and filled.auth.enabled:
-                keys[deployment.service] = filled.auth.primary
+                known = _Rendered(deployment, resources, _references_of(resources) if self.secrets else ())
+            kept[deployment.service] = known
         self._rendered = kept
+        rendered: list[Desired] = list(self._render_models(resolution.models))
+        keys: dict[str, Secret] = {}
+        if self.secrets is not None:
+            self.secrets.prepare(ref for each in kept.values() for ref in each.refs)
+        for service, each in kept.items():
+            resources, said = self._filled(each)
+            problems += said
+            if errors_of(said):
+                incomplete.add(service)
+                continue
+            rendered += resources
+            key = self._secret(each.deployment.auth.primary) if each.deployment.auth.enabled else None
+            if key is not None and key.text is not None:
+                keys[service] = key
         merged, clashes = self._merge(rendered)
         problems += clashes
         return DesiredState(
@@ -172,13 +203,34 @@ class DesiredStates:
             problems=tuple(sorted(problems, key=lambda p: p.sort_key)),
             warnings=tuple(p for p in problems if p.severity is Severity.WARNING),
             keys=keys,
-            deployments={service: entry[1] for service, entry in kept.items()},
+            deployments={service: each.deployment for service, each in kept.items()},
             environment=self.environment,
             unmatched=_unmatched(kept.values(), drivers, alone=bool(incomplete)),
         )
 
-    def _filled(self, deployment: Deployment) -> tuple[Deployment, list[Problem]]:
-        return self.fill(deployment)
+    def _filled(self, rendered: _Rendered) -> tuple[tuple[Desired, ...], list[Problem]]:
+        """The resources with their secrets: those of the last time while the secrets are the same and nothing is to be
+        said about them."""
+        if self.secrets is None or not rendered.refs:
+            return rendered.resources, []
+        secrets = tuple(self._secret(ref) for ref in rendered.refs)
+        if rendered.filled and None not in secrets and secrets == rendered.secrets:
+            return rendered.filled, []
+        position = rendered.deployment.position
+        filled: list[Desired] = []
+        said: list[Problem] = []
+        for desired in rendered.resources:
+            one, problems = self.secrets.fill(desired, position)
+            filled.append(one)
+            said += problems
+        rendered.secrets, rendered.filled = ((), ()) if said else (secrets, tuple(filled))
+        return tuple(filled), said
+
+    def _secret(self, ref: SecretRef | Secret | None) -> Secret | None:
+        if isinstance(ref, Secret) or ref is None or self.secrets is None:
+            return ref if isinstance(ref, Secret) else None
+        found = self.secrets.secret(ref)
+        return found if isinstance(found, Secret) else None
 
     def _render_models(self, models: tuple[ModelVersion, ...]) -> tuple[Desired, ...]:
         if self._models[0] is not models:

@@ -35,7 +35,7 @@ class Identity:
     def service_key(self, service: str, slot: str, rotation: int) -> Secret:
         """The generated key of a service's slot (`primary`, `secondary`) after so many rotations."""
         text = generated_key(self.key, service, slot, rotation)
-        return seal(self.key, text, SecretRef("generated", f"{service}/{slot}/{rotation}"))
+        return seal(self.key, text, SecretRef("generated", f"{service}/{slot}"))
 
 
 def load_identity(path: Path) -> Identity:

@@ -71,8 +71,8 @@ class DocumentCache:
         self._used.add(key)
         manifests = tuple(
             [
-                Manifest(kind, name, description, tags, spec, Position(path, *marks[:2]), Marks(path, *marks))
-                for kind, name, description, tags, spec, marks in marshal.loads(packed)  # noqa: S302
+                Manifest(kind, name, description, tags, spec, Position(path, *marks[:2]), Marks(path, *marks), sealed)
+                for kind, name, description, tags, spec, marks, sealed in marshal.loads(packed)  # noqa: S302
             ]
         )
         return ManifestFile(path, object_id, manifests)
@@ -86,7 +86,8 @@ class DocumentCache:
             return
         key = f"{file.object_id}\0{file.path}"
         packed = [
-            (m.kind, m.name, m.description, dict(m.tags), m.spec, cast("Marks", m.marks).kept) for m in file.manifests
+            (m.kind, m.name, m.description, dict(m.tags), m.spec, cast("Marks", m.marks).kept, m.sealed)
+            for m in file.manifests
         ]
         self._stored[key] = marshal.dumps(packed)
         self._used.add(key)

@@ -74,8 +74,15 @@ def secret(slot: Mapping[str, Any] | None) -> SecretRef | None:
     """The reference in a secret's slot."""
     if slot is None:
         return None
-    ((source, name),) = slot["valueFrom"].items()
-    return SecretRef(source, name)
+    ((source, where),) = slot["valueFrom"].items()
+    return SecretRef(source, _place(source, where))
+
+
+def _place(source: str, where: Any) -> str:
+    if source == "keyVault":
+        version = [where["version"]] if "version" in where else []
+        return "/".join([where["vault"].rstrip("/"), where["secret"], *version])
+    return f"{where['file']}#{where['key']}" if source == "sops" else where
 
 
 def settings(target_type: str, variables: Layer, layers: Iterable[Layer]) -> Settings:
@@ -133,13 +140,18 @@ def policy(layers: Sequence[tuple[str, Layer, Callable[[str], Position] | None]]
 _FROM_HEALED_TO_IGNORED = ("heal", "report", "createOnly", "ignore")
 
 
-def auth(spec: Layer, target_type: str) -> Auth:
-    """Keys of the endpoint; on by default at Kubernetes alone, as AksWebservice has it (azureml-core 1.61)."""
+def auth(spec: Layer, target_type: str, service: str) -> Auth:
+    """Keys of the endpoint, generated where none is referred to.
+
+    On by default at Kubernetes alone, as AksWebservice has it (azureml-core 1.61).
+    """
     enabled = spec.get("enabled")
+    if not (target_type == "aks" if enabled is None else enabled):
+        return Auth()
     return Auth(
-        enabled=target_type == "aks" if enabled is None else enabled,
-        primary=secret(spec.get("primaryKey")),
-        secondary=secret(spec.get("secondaryKey")),
+        True,
+        secret(spec.get("primaryKey")) or SecretRef("generated", f"{service}/primary"),
+        secret(spec.get("secondaryKey")) or SecretRef("generated", f"{service}/secondary"),
     )
 
 

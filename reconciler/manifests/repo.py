@@ -26,6 +26,7 @@ class Manifest:
         spec: In normal form: camelCase keys, short forms written out, only what was set. Not to be changed.
         marks: Where its values stand, in the document itself or in an overlay; pointers begin at the document
             (`/spec/target`).
+        sealed: Pointers below `spec` of its references into encrypted files.
     """
 
     kind: str
@@ -35,6 +36,7 @@ class Manifest:
     spec: Mapping[str, Any]
     position: Position
     marks: Places = field(repr=False)
+    sealed: tuple[str, ...] = ()
 
     @property
     def subject(self) -> str:

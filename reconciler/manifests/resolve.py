@@ -22,6 +22,7 @@ from reconciler.manifests.defaults import TARGET_BLOCKS
 from reconciler.manifests.inference import ResolvedInference, resolve_inference
 from reconciler.manifests.models import ModelFamily, Registered, resolve_models
 from reconciler.manifests.repo import Manifest, Repo
+from reconciler.manifests.sealed import Sealed, SealedFiles
 from reconciler.manifests.validate import did_you_mean
 
 BUILT_IN = "local"
@@ -49,6 +50,7 @@ class Memory:
     services: Mapping[str, ResolvedService]
     defaults: Manifest | None = None
     broken: frozenset[tuple[str, str]] = frozenset()
+    sealed: Mapping[str, Sealed] = field(default_factory=dict[str, Sealed])
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ class _Run:
         self.inference: dict[str, ResolvedInference] = {}
         self.targets: dict[str, tuple[Manifest | None, Target]] = {}
         self.services: dict[str, ResolvedService] = {}
+        self.sealed = SealedFiles(tree, cache, self.before.sealed)
         self.broken_files = sorted({p.position.file for p in repo.problems if p.position and _is_error(p)})
 
     def resolution(self) -> Resolution:
@@ -127,6 +130,8 @@ class _Run:
         problems = list(repo.problems)
         problems += self._defaults_problems()
         self._services()
+        for document in (repo.defaults, *repo.targets.values(), *repo.inference.values()):
+            problems += self.sealed.of(document) if document is not None else ()
         clashes = self._port_clashes()
         for family in self.families.values():
             problems += family.problems
@@ -158,7 +163,15 @@ class _Run:
             problems=tuple(problems),
             complete=not any(_is_error(problem) for problem in problems),
             incomplete=dict(sorted(incomplete.items())),
-            memory=Memory(self.families, self.inference, self.targets, self.services, repo.defaults, repo.broken),
+            memory=Memory(
+                self.families,
+                self.inference,
+                self.targets,
+                self.services,
+                repo.defaults,
+                repo.broken,
+                self.sealed.known,
+            ),
         )
 
     def _services(self) -> None:
@@ -171,7 +184,8 @@ class _Run:
         models = _changed(before.families, self.families)
         inference = _changed(before.inference, self.inference)
         same_rest = (
-            before.defaults is self.repo.defaults
+            not self.sealed.changed()
+            and before.defaults is self.repo.defaults
             and before.broken == self.repo.broken
             and not _changed(before.targets, self.targets)
         )
@@ -194,12 +208,17 @@ class _Run:
 
     def _target(self, name: str, document: Manifest | None) -> tuple[Manifest | None, Target]:
         before = self.before.targets.get(name)
-        if before is not None and before[0] is document:
+        sealed = document is not None and bool(document.sealed)
+        if before is not None and before[0] is document and not sealed:
             return before
         spec: Mapping[str, Any] = document.spec if document is not None else _BUILT_IN_SPEC
         kind = spec["type"]
         block = layers.plain(layers.merged(TARGET_BLOCKS[kind], spec.get(kind) or {}))
-        return document, Target(name, kind, block, document.position if document is not None else None)
+        if document is not None and sealed:
+            self.sealed.of(document)
+            block = self.sealed.complete(block)
+        made = document, Target(name, kind, block, document.position if document is not None else None)
+        return before if before is not None and before[0] is document and before == made else made
 
     def _defaults_problems(self) -> list[Problem]:
         document = self.repo.defaults
@@ -212,13 +231,16 @@ class _Run:
         target = self.targets.get(spec.get("target") or self.defaults.get("target") or BUILT_IN)
         inference = self.inference.get(spec["inference"])
         models = [self._model(ref) for ref in spec.get("models", ())]
-        inputs = (document, self.repo.defaults, target, inference, *models)
+        sealed, badly_sealed = self._sealed(document, target, inference)
+        inputs = (document, self.repo.defaults, target, inference, *models, *sealed)
         before = self.before.services.get(document.name)
         if before is not None and len(before.inputs) == len(inputs):
             same = all(map(operator.is_, before.inputs, inputs))
             if same and before.deployment is not None:
                 return before
         problems, why = self._missing(document, models)
+        problems += self.sealed.of(document)
+        why = why or badly_sealed
         if why or problems or target is None or inference is None or inference.entry is None:
             return ResolvedService(inputs, None, tuple(problems), why or "a reference leads nowhere")
         kind = target[1].type
@@ -231,7 +253,7 @@ class _Run:
             entry=inference.entry,
             environment=inference.environment or _never(),
             image=inference.image or _never(),
-            auth=layers.auth(spec.get("auth") or {}, kind),
+            auth=layers.auth(spec.get("auth") or {}, kind, document.name),
             settings=layers.settings(
                 kind, inference.variables or {}, [layer.get("deployment") or {} for layer in stack]
             ),
@@ -241,7 +263,21 @@ class _Run:
             tags=document.tags,
             position=document.position,
         )
-        return ResolvedService(inputs, deployment)
+        return ResolvedService(inputs, self.sealed.completed(deployment) if sealed else deployment)
+
+    def _sealed(
+        self, document: Manifest, target: tuple[Manifest | None, Target] | None, inference: ResolvedInference | None
+    ) -> tuple[list[Sealed], str]:
+        """The encrypted files that a service's documents refer to, and whether another document does so wrongly."""
+        others = (self.repo.defaults, target[0] if target else None, inference.inputs[0] if inference else None)
+        found: list[Sealed] = []
+        why = ""
+        for each in (document, *others):
+            if isinstance(each, Manifest) and each.sealed:
+                if self.sealed.of(each) and each is not document:
+                    why = f"a secret of {each.subject} cannot be found"
+                found += self.sealed.files_of(each)
+        return found, why
 
     def _policy(self, target: tuple[Manifest | None, Target], document: Manifest) -> Policy:
         stack = (("defaults", self.repo.defaults), (f"target {target[1].name}", target[0]), ("service", document))

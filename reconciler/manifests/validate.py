@@ -31,6 +31,7 @@ def validate(document: Document) -> tuple[Manifest | None, list[Problem]]:
 
     from reconciler.manifests.kinds.overlay import KINDS, Overlay
     from reconciler.manifests.overlays.checking import check_overrides
+    from reconciler.manifests.sealed import sealed_in
 
     kind = KINDS[value["kind"]]
     try:
@@ -55,6 +56,7 @@ def validate(document: Document) -> tuple[Manifest | None, list[Problem]]:
         position=marks.at(""),
         # An inference config keeps places of its files in what is made of it.
         marks=marks.settled() if data["kind"] == "InferenceConfig" else marks,
+        sealed=sealed_in(data["spec"]),
     )
     return manifest, []
 

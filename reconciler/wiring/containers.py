@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from reconciler.core.contents import Contents
     from reconciler.core.deployment import Target
     from reconciler.core.driver import Renderer
+    from reconciler.engine.secrets import Keyring
     from reconciler.settings import Settings
     from reconciler.targets.local.docker.driver import DockerDriver
     from reconciler.targets.local.docker.render import Naming
     from reconciler.targets.local.driver import EngineDriver, LocalDriver
-    from reconciler.wiring.keyring import Keyring
     from reconciler.wiring.places import Places
 
 

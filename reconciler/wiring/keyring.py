@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.core.errors import InvalidError
+from reconciler.wiring.operator import azure_login, scope_of
 
 if TYPE_CHECKING:
-    from reconciler.core.contents import Contents, Entry
-    from reconciler.core.deployment import Deployment
-    from reconciler.core.problems import Problem
-    from reconciler.core.secrets import Secret, SecretRef
+    from reconciler.core.contents import Contents, Entry, Tree
     from reconciler.engine.identity import Identity
-    from reconciler.engine.secrets import SecretScope
+    from reconciler.engine.secrets import Keyring
     from reconciler.engine.store import Store
+    from reconciler.secrets.keyvault import KeyVaults
+    from reconciler.secrets.sops import SopsFiles
+    from reconciler.secrets.sources import Sources
+    from reconciler.settings import Settings
+
+MOST_SEALED_BYTES = 1 << 20
 
 
 class Bytes:
     """The repo's bytes as of the newest tree that was read: what drivers are given before there is a tree."""
 
     def __init__(self) -> None:
-        self.newest: Contents | None = None
+        self.tree: Tree | None = None
+
+    @property
+    def newest(self) -> Contents | None:
+        """The bytes, if a tree was read."""
+        return self.tree.contents if self.tree is not None else None
 
     def files(self, object_id: str) -> Iterator[Entry]:
         """Every file of a tree; see `core.contents.Contents`."""
@@ -36,49 +46,42 @@ class Bytes:
             raise InvalidError("no revision of the manifest repo has been read yet")
         return self.newest
 
-
-class Keyring:
-    """Secrets for deployments; rotation counters are read anew with every tree."""
-
-    def __init__(self, identity: Identity, scope: SecretScope, store: Store) -> None:
-        self._identity = identity
-        self._scope = scope
-        self._store = store
-        self.refresh()
-
-    def seal(self, text: str) -> Secret:
-        """A secret of a text that a target reported, to be compared by its fingerprint."""
-        return self._identity.seal(text)
-
-    def refresh(self) -> None:
-        """Reads the rotation counters."""
-        from reconciler.engine.secrets import Secrets
-
-        self._secrets = Secrets(self._identity, self._scope, self._store.rotations())
-
-    def fill(self, deployment: Deployment) -> tuple[Deployment, list[Problem]]:
-        """See `Secrets.fill`."""
-        return self._secrets.fill(deployment)
-
-    def reveal(self, secret: Secret | SecretRef) -> str:
-        """The text of a secret, at the moment it is handed to a target.
+    def read(self, path: str, object_id: str) -> bytes:
+        """A file of the repo: by Git's id, or by its path in the newest tree where that is not known.
 
         Raises:
-            TerminalError: It is not there any more, or not allowed any more.
+            InvalidError: It is not there, or too large.
         """
-        from reconciler.core.errors import TerminalError
-        from reconciler.core.secrets import Secret
-        from reconciler.engine.secrets import SecretError
+        if not object_id:
+            if self.tree is None:
+                raise InvalidError("no revision of the manifest repo has been read yet")
+            return self.tree.read(path, MOST_SEALED_BYTES)
+        with self.open(object_id) as stream:
+            return stream.read(MOST_SEALED_BYTES)
 
-        if isinstance(secret, Secret) and secret.text is not None:
-            return secret.reveal()
-        ref = secret.ref if isinstance(secret, Secret) else secret
-        if ref is None:
-            raise TerminalError("a secret is known by its fingerprint alone", hint="apply again from Git")
-        if ref.source == "generated":
-            service, slot, rotation = ref.name.rsplit("/", 2)
-            return self._identity.service_key(service, slot, int(rotation)).reveal()
-        try:
-            return self._secrets.resolve(ref).reveal()
-        except SecretError as error:
-            raise TerminalError(str(error)) from error
+
+def keyring_of(
+    identity: Identity, settings: Settings | None, store: Store, newest: Bytes, environment: Mapping[str, str]
+) -> tuple[Keyring, Sources]:
+    """The secrets of an installation, and the places they are read from, each opened when it is first needed."""
+    from reconciler.engine.secrets import Keyring
+    from reconciler.secrets.sources import Sources
+
+    scope = scope_of(settings, environment)
+
+    def vaults() -> KeyVaults:
+        from reconciler.secrets.keyvault import KeyVaults
+
+        return KeyVaults(scope.vaults, azure_login(settings, environment))
+
+    def sops() -> SopsFiles:
+        from reconciler.manifests.sops import parse_sealed
+        from reconciler.secrets.sops import SopsFiles
+
+        allowed = scope.sops
+        if "azure_kv" in allowed.key_sources:
+            allowed = replace(allowed, environment=azure_login(settings, environment).variables(environment))
+        return SopsFiles(allowed, scope.vaults, newest.read, parse_sealed)
+
+    sources = Sources(scope, vaults, sops)
+    return Keyring(identity, sources, store.rotations, store.baselines), sources

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from reconciler.core.dataclass import dataclass
 from reconciler.wiring.containers import images_driver, local_driver
 from reconciler.wiring.drivers import TargetDrivers
-from reconciler.wiring.keyring import Bytes, Keyring
+from reconciler.wiring.keyring import Bytes, keyring_of
 from reconciler.wiring.operator import rails
 from reconciler.wiring.places import Places, document_cache, make_private, open_repo
 
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from reconciler.engine.daemon.parts import Parts as DaemonParts
     from reconciler.engine.identity import Identity
     from reconciler.engine.reconcile import Reconciler
+    from reconciler.engine.secrets import Keyring
     from reconciler.engine.store import Store
     from reconciler.manifests.cache import DocumentCache
+    from reconciler.secrets.sources import Sources
     from reconciler.settings import Settings
     from reconciler.source import Source, SourceSettings
 
@@ -41,14 +44,15 @@ class Installation:
     registries: Sequence[Driver]
     reconciler: Reconciler
     keyring: Keyring
+    sources: Sources
     newest: Bytes
     cache: DocumentCache
     owns_store: bool = True
 
     def use(self, tree: Tree) -> Tree:
         """Makes a tree's bytes, and the secrets of this moment, those that drivers get."""
-        self.newest.newest = tree.contents
-        self.keyring.refresh()
+        self.newest.tree = tree
+        self.keyring.begin()
         return tree
 
     def close(self) -> None:
@@ -56,6 +60,7 @@ class Installation:
         self.cache.save()
         for driver in (*self.targets.taken(), *self.registries):
             driver.close()
+        self.sources.close()
         if self.owns_store:
             self.store.close()
 
@@ -81,7 +86,6 @@ def installation(
     from reconciler.engine.desired import DesiredStates
     from reconciler.engine.identity import load_identity
     from reconciler.engine.reconcile import Reconciler
-    from reconciler.engine.secrets import SecretScope
     from reconciler.engine.store import Store
     from reconciler.wiring.registries import model_root, registries
 
@@ -89,9 +93,8 @@ def installation(
     clock = SystemClock()
     identity = load_identity(places.identity)
     store = given or Store(places.database, clock)
-    scope = SecretScope(settings.secrets.env_prefixes, settings.secrets.folders) if settings else SecretScope()
-    keyring = Keyring(identity, scope, store)
     newest = Bytes()
+    keyring, sources = keyring_of(identity, settings, store, newest, os.environ)
 
     def references() -> set[ResourceId]:
         return {needed for baseline in store.baselines().values() for needed in baseline.depends_on}
@@ -123,7 +126,7 @@ def installation(
     built_in = (models, environments, images)
     reconciler = Reconciler(
         source,
-        DesiredStates(targets, built_in, keyring.fill, cache, environment),
+        DesiredStates(targets, built_in, keyring, cache, environment),
         targets,
         built_in,
         store,
@@ -132,7 +135,19 @@ def installation(
         rails(settings),
     )
     opened = Installation(
-        places, settings, identity, store, clock, targets, built_in, reconciler, keyring, newest, cache, given is None
+        places,
+        settings,
+        identity,
+        store,
+        clock,
+        targets,
+        built_in,
+        reconciler,
+        keyring,
+        sources,
+        newest,
+        cache,
+        given is None,
     )
     reconciler.source = lambda: opened.use(source())
     return opened

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from reconciler.artifacts.environments.settings import EnvironmentSettings
     from reconciler.artifacts.models.settings import ModelSettings
     from reconciler.core.situation import Rails
+    from reconciler.secrets.azure_login import AzureLogin
+    from reconciler.secrets.scope import Scope
     from reconciler.settings import Settings
     from reconciler.source import SourceSettings
 
@@ -71,27 +74,81 @@ def source_settings(repo: str, ref: str, path: str, settings: Settings | None) -
         verify = Verify(given.verify.allowed_signers, given.verify.gnupg_home)
     credentials = None
     if given.username or given.password_env or given.password_file:
-        credentials = Credentials(given.username, _password(settings))
+        password = _given("repo.password", given.password_env, given.password_file, os.environ)
+        credentials = Credentials(given.username, password)
     return SourceSettings(repo, ref, path, credentials=credentials, verify=verify, trusted=given.trusted)
 
 
-def _password(settings: Settings) -> str:
-    repo = settings.repo
-    if repo.password_env:
-        if repo.password_env not in os.environ:
-            raise InvalidError(
-                f"the variable {repo.password_env} is not set", hint="the settings name it as repo.passwordEnv"
-            )
-        return os.environ[repo.password_env]
-    if repo.password_file:
+def _given(name: str, variable: str, file: Path | None, environment: Mapping[str, str]) -> str:
+    """A secret that the settings name by its variable or its file; "" where they name neither.
+
+    Raises:
+        InvalidError: It is not there.
+    """
+    if variable:
+        if variable not in environment:
+            raise InvalidError(f"the variable {variable} is not set", hint=f"the settings name it as {name}Env")
+        return environment[variable]
+    if file:
         try:
-            return repo.password_file.read_text().strip()
+            return file.read_text().strip()
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidError(
-                f"{repo.password_file} cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}",
-                hint="the settings name it as repo.passwordFile",
+                f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}",
+                hint=f"the settings name it as {name}File",
             ) from error
     return ""
+
+
+def scope_of(settings: Settings | None, environment: Mapping[str, str]) -> Scope:
+    """Where references to secrets may lead."""
+    from reconciler.secrets.azure_login import VAULT_SUFFIXES
+    from reconciler.secrets.scope import Scope, Sops, Vaults
+
+    if settings is None:
+        return Scope(environment=environment)
+    given = settings.secrets
+    vaults, sops = given.key_vault, given.sops
+    return Scope(
+        given.env_prefixes,
+        given.folders,
+        environment,
+        Vaults.of(
+            vaults.vaults,
+            vaults.suffix or VAULT_SUFFIXES[settings.azure.cloud],
+            verify_challenge=vaults.verify_challenge,
+            timeout=vaults.timeout_seconds,
+            attempts=vaults.attempts,
+            parallel=vaults.parallel,
+        ),
+        Sops(
+            sops.files,
+            frozenset({"azureKeyVault": "azure_kv"}.get(source, source) for source in sops.key_sources),
+            sops.binary,
+            sops.age_key_file,
+            sops.gnupg_home,
+            timeout=sops.timeout_seconds,
+        ),
+    )
+
+
+def azure_login(settings: Settings | None, environment: Mapping[str, str]) -> AzureLogin:
+    """Whose identity to use at Azure.
+
+    Raises:
+        InvalidError: The client secret's variable or file is not there.
+    """
+    from reconciler.secrets.azure_login import AzureLogin
+
+    if settings is None:
+        return AzureLogin()
+    given = settings.azure
+    secret = ""
+    if given.credential == "clientSecret":
+        secret = _given("azure.clientSecret", given.client_secret_env, given.client_secret_file, environment)
+    return AzureLogin(
+        given.credential, given.cloud, given.authority, given.tenant_id, given.client_id, secret, given.ca_file
+    )
 
 
 def rails(settings: Settings | None) -> Rails:

@@ -64,5 +64,5 @@ def offline(places: Places, settings: Settings | None, cache: DocumentCache, env
         EnvironmentRenderer(of_environments, lambda: find_machine(os.environ, of_environments), cache),
         ImageRenderer(image_settings(settings), RUNTIME_VERSION),
     )
-    states = DesiredStates(targets, built_in, lambda deployment: (deployment, []), cache, environment)
+    states = DesiredStates(targets, built_in, None, cache, environment)
     return Offline(states, targets, built_in)

@@ -247,7 +247,7 @@ def test_keys_and_tests_reach_the_deployment() -> None:
     assert (deployment.auth.enabled, deployment.auth.primary, deployment.auth.secondary) == (
         True,
         SecretRef("env", "KEY"),
-        None,
+        SecretRef("generated", "diabetes/secondary"),
     )
     assert [(test.name, test.request, test.body, test.expect) for test in deployment.tests] == [
         ("test-1", {"data": [1]}, None, {"shape": [1]}),

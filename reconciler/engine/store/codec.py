@@ -12,10 +12,10 @@ from reconciler.core.values import from_json, to_json
 
 
 def baseline_to_text(baseline: Baseline) -> str:
-    """A baseline as JSON; secrets as fingerprints."""
+    """A baseline as JSON; secrets as fingerprints, with where they came from."""
     data: dict[str, Any] = {
         "service": baseline.service,
-        "sent": to_json(baseline.sent),
+        "sent": to_json(baseline.sent, refs=True),
         "answered": to_json(baseline.answered),
         "outputs": to_json(baseline.outputs),
         "revision": baseline.revision,
@@ -29,7 +29,7 @@ def baseline_to_text(baseline: Baseline) -> str:
         data["pending"] = {
             "action": pending.action,
             "step": pending.step,
-            "sent": to_json(pending.sent),
+            "sent": to_json(pending.sent, refs=True),
             "revision": pending.revision,
             "token": pending.token,
             "startedAt": pending.started_at,

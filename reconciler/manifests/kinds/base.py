@@ -1,27 +1,24 @@
-"""What all kinds are made of: strict models with camelCase keys, names, and secrets by reference.
+"""What all kinds are made of: strict models with camelCase keys, and the types that many of them share.
 
 Only imported when a document must be validated: the import of pydantic costs more than planning a small repo.
 """
 
-import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from reconciler.core.dataclass import dataclass
 from reconciler.manifests.kinds.names import (
     AS_TEXT,
-    CREDENTIALS_IN_TEXT,
     MODEL_NAME,
     NAME,
     REPO_PATH,
     SERVICE_NAME,
     SHA256,
-    looks_secret,
 )
 
 
@@ -89,105 +86,3 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Cores = Annotated[float, Field(gt=0, le=1024)]
 Gigabytes = Annotated[float, Field(gt=0, le=65_536)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
-
-
-class ValueFrom(Strict):
-    """Where a secret's value is found; allowed places are set by the operator, none by default."""
-
-    env: str | None = Field(
-        default=None,
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
-        description="Name of an environment variable.",
-        examples=["KEY"],
-    )
-    file: str | None = Field(default=None, min_length=1, description="Path of a file that holds nothing else.")
-
-    @model_validator(mode="after")
-    def _one(self) -> "ValueFrom":
-        if (self.env is None) == (self.file is None):
-            raise refuse(
-                "value-from", "`valueFrom` takes either `env` or `file`", hint="write `valueFrom: {env: NAME}`"
-            )
-        return self
-
-
-def _no_literal(text: str) -> dict[str, Any]:
-    raise refuse(
-        "secret-literal",
-        "a secret cannot stand in the repo itself",
-        hint="refer to it: `valueFrom: {env: NAME}` or `valueFrom: {file: PATH}`; change it if it was committed",
-    )
-
-
-class SecretSlot(Strict):
-    """A secret, by reference only."""
-
-    value_from: ValueFrom = Field(description="Where the secret is found.")
-
-
-Secret = Annotated[SecretSlot, Shorthand(_no_literal, None)]
-
-
-class Variable(Strict):
-    """A value as text, or by reference."""
-
-    value: str | None = Field(
-        default=None, description="The value as it is; says that it is no secret where the name looks like one."
-    )
-    value_from: ValueFrom | None = Field(default=None, description="Where a secret value is found.")
-
-    @model_validator(mode="after")
-    def _one(self) -> "Variable":
-        if (self.value is None) == (self.value_from is None):
-            raise refuse("value-from", "takes either `value` or `valueFrom`")
-        return self
-
-
-_VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-@dataclass(frozen=True, eq=False)
-class _NoSecretLiterals:
-    """Refuses literals where the variable's name, or the value's form, says that it is a secret."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        def before(value: object) -> object:
-            if not isinstance(value, Mapping):
-                return value
-            variables = cast("Mapping[str, Any]", value)
-            odd = tuple(name for name in variables if not _VARIABLE_NAME.fullmatch(name))
-            if odd:
-                raise refuse(
-                    "wrong-name", "not a name for an environment variable", hint="letters, digits, `_`", at=odd
-                )
-            secret = tuple(
-                name for name, inner in variables.items() if isinstance(inner, str) and looks_secret(name, inner)
-            )
-            secret += tuple(
-                name
-                for name, inner in variables.items()
-                if isinstance(inner, Mapping)
-                and CREDENTIALS_IN_TEXT.search(str(cast("Mapping[str, Any]", inner).get("value", "")))
-            )
-            if secret:
-                hint = "write `NAME: {valueFrom: {env: NAME}}`; if it is no secret, `NAME: {value: …}`"
-                raise refuse(
-                    "secret-literal",
-                    "this looks like a secret, which cannot stand in the repo itself",
-                    hint=hint,
-                    at=secret,
-                )
-            return cast("object", value)
-
-        return core_schema.no_info_before_validator_function(before, handler(source))
-
-
-Variables = Annotated[
-    dict[
-        str,
-        Annotated[Variable, Shorthand(lambda text: {"value": text}, {"type": "string"})],
-    ],
-    _NoSecretLiterals(),
-    Field(examples=[{"LOG_LEVEL": "info", "API_KEY": {"valueFrom": {"env": "API_KEY"}}}]),
-]
-NameOrSecret = Annotated[Variable, Shorthand(lambda text: {"value": text}, {"type": "string"})]

@@ -14,18 +14,16 @@ from reconciler.manifests.kinds.base import (
     Gigabytes,
     Milliseconds,
     Name,
-    NameOrSecret,
     Port,
     Positive,
     RepoPath,
     Seconds,
-    Secret,
     Strict,
     Tags,
     Text,
-    Variables,
     refuse,
 )
+from reconciler.manifests.kinds.secrets import NameOrSecret, Secret, Variables
 
 
 class Common(Strict):

@@ -12,20 +12,18 @@ from pydantic import AliasChoices, ConfigDict, Field, model_validator
 from reconciler.manifests.kinds.base import (
     ModelName,
     Name,
-    NameOrSecret,
     RepoPath,
-    Secret,
     ServiceName,
     Sha256,
     Shorthand,
     Strict,
     Tags,
     Text,
-    Variables,
     refuse,
 )
 from reconciler.manifests.kinds.deployment import DeploymentSettings
 from reconciler.manifests.kinds.names import CREDENTIALS_IN_TEXT, FIELD_PATTERN, PYTHON_VERSION, REPO_PATH
+from reconciler.manifests.kinds.secrets import NameOrSecret, Secret, Variables
 from reconciler.manifests.kinds.targets import AciTarget, AksTarget, BatchTarget, EdgeTarget, LocalTarget
 
 FieldPattern = Annotated[str, Field(pattern=FIELD_PATTERN, examples=["/spec/replicas", "Deployment:/spec/**"])]

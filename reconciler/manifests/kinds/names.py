@@ -17,6 +17,11 @@ POINTER = r"^(/([^~/]|~[01])*)*$"
 PYTHON_VERSION = r"^3(\.[0-9]+){1,2}$"
 SHA256 = r"^(sha256:)?[0-9a-f]{64}$"
 REPO_PATH = r"^[^\x00-\x1f\\]+$"
+JSON_POINTER = r"^(/[^/\s]+)+$"
+# "About keys, secrets, and certificates", Azure Key Vault: vaults have 3 to 24 characters, objects 1 to 127.
+VAULT = r"^([A-Za-z][A-Za-z0-9-]{1,22}[A-Za-z0-9]|https://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?/?)$"
+VAULT_SECRET = r"^[A-Za-z0-9-]{1,127}$"  # noqa: S105  what a name looks like
+VAULT_VERSION = r"^[0-9a-f]{32}$"
 
 # What a pattern asks for, in words.
 IN_WORDS = {
@@ -28,6 +33,10 @@ IN_WORDS = {
     PYTHON_VERSION: 'such as "3.11"',
     SHA256: "64 lower-case hexadecimal digits, with or without `sha256:` before them",
     REPO_PATH: "folders are separated by `/`",
+    JSON_POINTER: "a JSON pointer such as `/database/password`",
+    VAULT: "a vault's name such as `ml-production`, or its URL such as `https://ml-production.vault.azure.net`",
+    VAULT_SECRET: "letters, digits and `-`",
+    VAULT_VERSION: "32 lower-case hexadecimal digits",
 }
 
 # Words at the end of a variable's name; `TOKENIZERS_PARALLELISM`, `MAX_TOKENS` and `KEYBOARD` are no secrets.

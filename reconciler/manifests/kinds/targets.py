@@ -8,7 +8,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from reconciler.manifests.kinds.base import Name, Positive, Secret, Strict, Text, refuse
+from reconciler.manifests.kinds.base import (
+    Name,
+    Positive,
+    Strict,
+    Text,
+    refuse,
+)
+from reconciler.manifests.kinds.secrets import Secret
 
 
 class LocalTarget(Strict):

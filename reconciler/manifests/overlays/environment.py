@@ -16,6 +16,7 @@ from reconciler.manifests.overlays.origins import Applied, Blame, Origins, lay
 from reconciler.manifests.overlays.patch import PatchError
 from reconciler.manifests.overlays.selection import Chosen, Selection, has_tags
 from reconciler.manifests.repo import Manifest, Repo
+from reconciler.manifests.sealed import sealed_in
 from reconciler.manifests.validate import did_you_mean
 
 # Documents that hold although nobody wrote them; overlays may change them like any other.
@@ -230,7 +231,8 @@ class _Laying:
             if self.cache is not None:
                 self.cache.put_laid(place, spec)
         marks = Origins(base, chosen.applied, self.overlay)
-        return _Laid(base, chosen.content, replace(base, spec=spec, marks=marks))
+        sealed = sealed_in(spec) if base.sealed or self.overlay.sealed else ()
+        return _Laid(base, chosen.content, replace(base, spec=spec, marks=marks, sealed=sealed))
 
     def _made(self, base: Manifest, applied: tuple[Applied, ...]) -> tuple[dict[str, Any] | None, list[Problem]]:
         assert self.overlay is not None

@@ -13,7 +13,6 @@ from reconciler.core.errors import InvalidError
 from reconciler.core.images import image_name
 from reconciler.core.problems import Problem, Severity
 from reconciler.core.resources import Desired, ResourceId
-from reconciler.core.secrets import SecretRef
 from reconciler.core.values import Spec, Unknown, Value
 
 KIND = "container"
@@ -185,7 +184,7 @@ def _auth(deployment: Deployment) -> dict[str, Value]:
     if not auth.enabled:
         return {"enabled": False}
     slots = {"primary": auth.primary, "secondary": auth.secondary}
-    keys = {slot: key or SecretRef("generated", f"{deployment.service}/{slot}/0") for slot, key in slots.items()}
+    keys = {slot: key for slot, key in slots.items() if key is not None}
     return {"enabled": True, "keys": keys}
 
 

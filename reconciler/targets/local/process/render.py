@@ -10,7 +10,6 @@ from reconciler.core.driver import Capabilities
 from reconciler.core.errors import InvalidError
 from reconciler.core.problems import Position, Problem, Severity
 from reconciler.core.resources import Desired, ResourceId
-from reconciler.core.secrets import SecretRef
 from reconciler.core.values import Spec, Unknown, Value, digest
 
 KIND = "process"
@@ -171,8 +170,7 @@ def _auth(deployment: Deployment) -> dict[str, Value]:
     if not auth.enabled:
         return {"enabled": False}
     slots = {"primary": auth.primary, "secondary": auth.secondary}
-    keys = {slot: key or SecretRef("generated", f"{deployment.service}/{slot}/0") for slot, key in slots.items()}
-    return {"enabled": True, "keys": keys}
+    return {"enabled": True, "keys": {slot: key for slot, key in slots.items() if key is not None}}
 
 
 def _summary(deployment: Deployment) -> str:
