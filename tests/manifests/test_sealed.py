@@ -11,6 +11,7 @@ import pytest
 from reconciler.core.secrets import SecretRef
 from reconciler.core.values import walk
 from reconciler.manifests import DocumentCache, load, resolve
+from reconciler.manifests.overlays.environment import in_environment
 from reconciler.manifests.resolve import Resolution
 from tests.manifests.golden import GOOD
 from tests.manifests.trees import MemoryTree
@@ -166,3 +167,24 @@ def test_a_target_may_refer_to_one() -> None:
     blocks = [next(t for t in found.targets if t.name == "hub").block for found in (first, second)]
     assert blocks[0]["connectionString"].name == "secrets/prod.yaml#/db/password"
     assert blocks[0] != blocks[1]
+
+
+def test_an_overlay_may_refer_to_one() -> None:
+    """What an environment lays over a service is checked and told apart like what the service says itself."""
+    overlay = (
+        HEADER
+        + "kind: Overlay\nmetadata: {name: production}\nspec: {overrides: [{kind: Service, name: diabetes, spec: "
+        f"{{deployment: {{environmentVariables: {{A: {value_from('KEY')}}}}}}}}}]}}\n"
+    )
+    plain = service("{A: {value: nothing special}}")
+    found = {}
+    for key in ("/db/password", "/db/passwrd"):
+        tree = MemoryTree(
+            {**GOOD, **plain, "secrets/prod.yaml": FILE, "environments/production.yaml": overlay.replace("KEY", key)}
+        )
+        environment = in_environment(load(tree), "production")
+        found[key] = resolve(environment.repo, tree, {"ridge": {}})
+    (ref,) = refs_of(found["/db/password"])
+    assert ref.digest
+    (problem,) = found["/db/passwrd"].problems
+    assert (problem.code, str(problem.position).partition(":")[0]) == ("sops-key", "environments/production.yaml")
