@@ -129,6 +129,9 @@ class Output:
     def _put(self, lines: bytes) -> None:
         self._journal.write(lines)
         latest = lines[-16384:].decode(errors="replace").splitlines()
+        if len(lines) > 16384:
+            # What is left of a line that was cut could begin in the middle of a secret.
+            del latest[:1]
         self.tail += [_words(line, self._secrets) for line in latest if line.strip()]
         del self.tail[:-TAIL_KEPT]
 
