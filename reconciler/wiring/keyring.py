@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO
 
+from reconciler.core.dataclass import replace
 from reconciler.core.errors import InvalidError
 from reconciler.wiring.operator import azure_login, scope_of
 
