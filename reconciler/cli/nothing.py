@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from reconciler.core.contents import Entry, Revision
+from reconciler.core.contents import Entry, Listed, Revision
 from reconciler.core.errors import InvalidError
 
 
@@ -28,8 +28,12 @@ class NoTree:
     revision = Revision("0" * 40, subject="nothing")
     contents = NoContents()
 
-    def documents(self) -> Iterator[Entry]:
+    def documents(self) -> Sequence[Listed]:
         """None."""
+        return ()
+
+    def read_all(self, files: Sequence[Listed], limit: int) -> Iterator[bytes | int | InvalidError]:
+        """There is no file."""
         return iter(())
 
     def object_id(self, path: str) -> str | None:

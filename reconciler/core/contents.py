@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import BinaryIO, Protocol
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 
 from reconciler.core.dataclass import dataclass
+
+if TYPE_CHECKING:
+    from reconciler.core.errors import InvalidError
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,17 @@ class Entry:
     executable: bool = False
 
 
+class Listed(NamedTuple):
+    """A file that can hold manifests; `path` is relative to the manifest path, `object_id` is Git's id of the bytes.
+
+    A tuple, since there are thousands in every look at a revision. `dangling`: It is a link that leads nowhere.
+    """
+
+    path: str
+    object_id: str
+    dangling: bool = False
+
+
 class Contents(Protocol):
     """Bytes by Git object id: immutable, so a digest taken at plan time still holds at apply time."""
 
@@ -79,8 +93,12 @@ class Tree(Protocol):
         """Bytes of this and any other object of the repo."""
         ...
 
-    def documents(self) -> Iterator[Entry]:
-        """Every YAML file that can hold manifests, `path` relative to the manifest path, sorted."""
+    def documents(self) -> Sequence[Listed]:
+        """Every YAML file that can hold manifests, sorted by path. What was listed before may be the same object."""
+        ...
+
+    def read_all(self, files: Sequence[Listed], limit: int) -> Iterator[bytes | int | InvalidError]:
+        """The bytes of each file; of one of more than `limit` bytes its size; of one that cannot be read the error."""
         ...
 
     def object_id(self, path: str) -> str | None:

@@ -1,31 +1,20 @@
-"""All manifests of a revision, and every problem of all files in one report.
-
-A document is a manifest by its `apiVersion`, wherever its file is. So that a forgotten line is not taken for a
-deletion, YAML files in `services/` and `targets/` must be manifests, and those in `models/`, `inference/` and
-`environments/`, where conda files and the like belong too, are if they have an `apiVersion`, `kind` or `spec`. A file
-elsewhere without the words `reconciler/v` in it is not even parsed.
-"""
+"""All manifests of a revision, and every problem of all files in one report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
-from reconciler.core.contents import Entry, Tree
+from reconciler.core.contents import Listed, Tree
 from reconciler.core.dataclass import replace
 from reconciler.core.errors import InvalidError
 from reconciler.core.problems import Position, Problem
 from reconciler.manifests.cache import DocumentCache
 from reconciler.manifests.collecting import uncollected
-from reconciler.manifests.document import LIMITS, Document, Limits, Marks, too_large
+from reconciler.manifests.document import LIMITS, Limits, Marks
+from reconciler.manifests.reading import DEFAULTS_FILE, read_file, read_large
 from reconciler.manifests.repo import Manifest, ManifestFile, Repo
-from reconciler.manifests.validate import KIND_NAMES, validate
-
-DEFAULTS_FILE = "reconciler.yaml"
-_STRICT = ("services/", "targets/")
-_MIXED = ("models/", "inference/", "environments/")
-_MARKER = b"reconciler/v"
-_MANIFEST_KEYS = ("apiVersion", "kind", "spec")
+from reconciler.manifests.validate import KIND_NAMES
 
 
 def load(tree: Tree, cache: DocumentCache | None = None, previous: Repo | None = None, limits: Limits = LIMITS) -> Repo:
@@ -43,36 +32,63 @@ def load(tree: Tree, cache: DocumentCache | None = None, previous: Repo | None =
 
 
 def _load(tree: Tree, cache: DocumentCache | None, previous: Repo | None, limits: Limits) -> Repo:
-    known: Mapping[str, ManifestFile] = previous.files if previous is not None else {}
-    files: dict[str, ManifestFile] = {}
-    changed = previous is None
-    for entry in tree.documents():
-        path = entry.path
-        file = known.get(path)
-        if file is None or file.object_id != entry.object_id:
-            file = _file(tree, entry, cache, limits, file)
-            changed = True
-        files[path] = file
-    if previous is not None and not changed and len(files) == len(known):
-        return previous if previous.revision == tree.revision else _at(previous, tree)
-    return _assemble(tree, files)
+    listed = tree.documents()
+    if previous is None:
+        return _assemble(tree, listed, _files(tree, listed, cache, {}, limits))
+    known = previous.files
+    changed = _changed(listed, previous)
+    if not changed and len(listed) == len(known):
+        return previous if previous.revision == tree.revision else replace(previous, revision=tree.revision)
+    fresh = _files(tree, changed, cache, known, limits)
+    if len(listed) == len(known) and fresh.keys() <= known.keys():
+        files = {**known, **fresh}
+        return _patched(previous, tree, listed, files, fresh) or _assemble(tree, listed, files)
+    return _assemble(tree, listed, {e.path: fresh.get(e.path) or known[e.path] for e in listed})
 
 
-def _at(previous: Repo, tree: Tree) -> Repo:
-    return replace(previous, revision=tree.revision)
+def _changed(listed: Sequence[Listed], previous: Repo) -> list[Listed]:
+    """The files that are not as they were; entries that stayed the same objects need no closer look."""
+    entries: Iterable[Listed] = listed
+    if len(listed) == len(previous.listed):
+        entries = [entry for entry, before in zip(listed, previous.listed, strict=True) if entry is not before]
+    known = previous.files
+    return [e for e in entries if (file := known.get(e.path)) is None or file.object_id != e.object_id]
 
 
-def _file(
-    tree: Tree, entry: Entry, cache: DocumentCache | None, limits: Limits, previous: ManifestFile | None
-) -> ManifestFile:
-    file = cache.get(entry.path, entry.object_id) if cache is not None else None
-    if file is None:
-        file = _read(tree, entry, limits)
+def _files(
+    tree: Tree,
+    entries: Sequence[Listed],
+    cache: DocumentCache | None,
+    known: Mapping[str, ManifestFile],
+    limits: Limits,
+) -> dict[str, ManifestFile]:
+    """What some files hold, in their order: as remembered, else read."""
+    remembered = {e.path: cache.get(e.path, e.object_id) for e in entries} if cache is not None else {}
+    unknown = [entry for entry in entries if remembered.get(entry.path) is None]
+    read: dict[str, ManifestFile] = {}
+    for entry, data in zip(unknown, tree.read_all(unknown, limits.bytes), strict=True):
+        file = read[entry.path] = _read(tree, entry, data, limits)
         if cache is not None:
             cache.put(file)
+    return {e.path: _kept(known.get(e.path), remembered.get(e.path) or read[e.path]) for e in entries}
+
+
+def _read(tree: Tree, entry: Listed, data: bytes | int | InvalidError, limits: Limits) -> ManifestFile:
+    match data:
+        case bytes():
+            return read_file(entry.path, entry.object_id, data, limits)
+        case int():
+            with tree.contents.open(entry.object_id) as stream:
+                return read_large(entry.path, entry.object_id, stream.read(1 << 16), data, limits)
+        case InvalidError():
+            problem = Problem("unreadable-file", str(data), Position(entry.path), data.hint)
+            return ManifestFile(entry.path, entry.object_id, problems=(problem,), unreadable=(("", ""),))
+
+
+def _kept(previous: ManifestFile | None, file: ManifestFile) -> ManifestFile:
+    """A manifest that an edit elsewhere in its file left as it was stays the same object, and so what is made of it."""
     if previous is None or not previous.manifests:
         return file
-    # A manifest that an edit elsewhere in its file left as it was stays the same object, and so what is made of it.
     before = {(m.kind, m.name, m.spec.get("version")): m for m in previous.manifests}
     manifests = tuple(
         old if (old := before.get((m.kind, m.name, m.spec.get("version")))) and _alike(old, m) else m
@@ -87,78 +103,49 @@ def _alike(old: Manifest, new: Manifest) -> bool:
     return old == replace(new, marks=before) and (before == after or before.settled() == after.settled())
 
 
-def _read(tree: Tree, entry: Entry, limits: Limits) -> ManifestFile:
-    path = entry.path
-    ours = path == DEFAULTS_FILE or path.startswith((*_STRICT, *_MIXED))
-    try:
-        if entry.size > limits.bytes:
-            return _large(tree, entry, ours, limits)
-        data = tree.read(path, limits.bytes)
-    except InvalidError as exc:
-        problem = Problem("unreadable-file", str(exc), Position(path), exc.hint)
-        return ManifestFile(path, entry.object_id, problems=(problem,), unreadable=(("", ""),))
-    marked = _MARKER in data
-    if not marked and not ours:
-        return ManifestFile(path, entry.object_id)
-    # Imported here, since a run in which no document changed does without the parser.
-    from reconciler.manifests.yaml import parse
+def _patched(
+    previous: Repo,
+    tree: Tree,
+    listed: Sequence[Listed],
+    files: Mapping[str, ManifestFile],
+    fresh: Mapping[str, ManifestFile],
+) -> Repo | None:
+    """The last result with what a few files hold now; None if these are not the same documents as before, and sound."""
+    anew: dict[int, Manifest] = {}
+    for path, file in fresh.items():
+        before = previous.files[path]
+        if file.problems or file.unreadable or before.problems or before.unreadable:
+            return None
+        if [_identity(m) for m in file.manifests] != [_identity(m) for m in before.manifests]:
+            return None
+        if any((m.kind, m.name) in previous.broken for m in file.manifests):
+            return None
+        anew |= {id(old): new for old, new in zip(before.manifests, file.manifests, strict=True) if old is not new}
+    kinds = {manifest.kind for manifest in anew.values()}
 
-    documents, problems = parse(data, path, limits)
-    if problems and not marked and path.startswith(_MIXED) and not any(_claims(d, path) for d in documents):
-        return ManifestFile(path, entry.object_id)
-    manifests: list[Manifest] = []
-    unreadable: list[tuple[str, str]] = []
-    for document in documents:
-        if not _claims(document, path):
-            continue
-        if not isinstance(cast("object", document.value), dict):
-            hint = "begin with `apiVersion: reconciler/v1`"
-            problems.append(Problem("not-a-manifest", "a manifest is a mapping", document.marks.at(""), hint))
-            unreadable.append(("", ""))
-            continue
-        manifest, wrong = validate(document) if document.sound else (None, [])
-        problems += wrong
-        if manifest is not None:
-            manifests.append(manifest)
-        else:
-            unreadable.append(_identity(cast("dict[str, Any]", document.value)))
-    if problems and not unreadable:
-        unreadable.append(("", ""))
-    return ManifestFile(path, entry.object_id, tuple(manifests), tuple(problems), tuple(unreadable))
+    def of(kind: str, known: Mapping[str, Manifest]) -> Mapping[str, Manifest]:
+        """The same mapping for a kind of which nothing changed."""
+        return {**known, **{m.name: m for m in anew.values() if m.kind == kind}} if kind in kinds else known
 
-
-def _large(tree: Tree, entry: Entry, ours: bool, limits: Limits) -> ManifestFile:
-    with tree.contents.open(entry.object_id) as stream:
-        marked = _MARKER in stream.read(1 << 16)
-    if not marked and (not ours or entry.path.startswith(_MIXED)):
-        return ManifestFile(entry.path, entry.object_id)
-    problem = too_large(entry.path, entry.size, limits)
-    return ManifestFile(entry.path, entry.object_id, problems=(problem,), unreadable=(("", ""),))
+    models = previous.models
+    if "Model" in kinds:
+        names = {m.name for m in anew.values() if m.kind == "Model"}
+        models = {**models, **{name: tuple(anew.get(id(m), m) for m in models[name]) for name in names}}
+    return replace(
+        previous,
+        revision=tree.revision,
+        services=of("Service", previous.services),
+        inference=of("InferenceConfig", previous.inference),
+        targets=of("Target", previous.targets),
+        models=models,
+        defaults=next((m for m in anew.values() if m.kind == "Defaults"), previous.defaults),
+        overlays=of("Overlay", previous.overlays),
+        files=files,
+        listed=listed,
+    )
 
 
-def _claims(document: Document, path: str) -> bool:
-    """Whether a document is meant to be a manifest."""
-    value = document.value
-    if value is None and document.sound:
-        return False
-    if path == DEFAULTS_FILE or path.startswith(_STRICT):
-        return True
-    if not isinstance(value, dict):
-        return False
-    keys = cast("dict[str, Any]", value)
-    if str(keys.get("apiVersion", "")).startswith("reconciler/"):
-        return True
-    return path.startswith(_MIXED) and any(key in keys for key in _MANIFEST_KEYS)
-
-
-def _identity(value: dict[str, Any]) -> tuple[str, str]:
-    metadata: Any = value.get("metadata")
-    name: Any = cast("dict[str, Any]", metadata).get("name") if isinstance(metadata, dict) else None
-    kind: Any = value.get("kind")
-    return (kind if isinstance(kind, str) else "", name if isinstance(name, str) else "")
-
-
-def _assemble(tree: Tree, files: dict[str, ManifestFile]) -> Repo:
+def _assemble(tree: Tree, listed: Sequence[Listed], files: dict[str, ManifestFile]) -> Repo:
     problems: list[Problem] = []
     broken: set[tuple[str, str]] = set()
     seen: dict[tuple[str, str, int | None], Manifest] = {}
@@ -169,13 +156,11 @@ def _assemble(tree: Tree, files: dict[str, ManifestFile]) -> Repo:
         if file.path == DEFAULTS_FILE and file.unreadable:
             broken.add(("Defaults", "defaults"))
         for manifest in file.manifests:
-            kind = manifest.kind
-            name = "" if kind == "Defaults" else manifest.name
-            identity = (kind, name, manifest.spec.get("version") if kind == "Model" else None)
+            identity = _identity(manifest)
             first = seen.setdefault(identity, manifest)
             if first is not manifest:
                 twice.add(identity)
-                broken.add((kind, manifest.name))
+                broken.add((manifest.kind, manifest.name))
                 problems += _duplicate(first, manifest, identity[2])
     for identity in twice:
         del seen[identity]
@@ -199,7 +184,15 @@ def _assemble(tree: Tree, files: dict[str, ManifestFile]) -> Repo:
         problems=tuple(problems),
         broken=frozenset(broken),
         files=files,
+        listed=listed,
     )
+
+
+def _identity(manifest: Manifest) -> tuple[str, str, int | None]:
+    """What stands once in a repo."""
+    kind = manifest.kind
+    name = "" if kind == "Defaults" else manifest.name
+    return kind, name, manifest.spec.get("version") if kind == "Model" else None
 
 
 def _duplicate(first: Manifest, second: Manifest, version: int | None) -> Iterable[Problem]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from reconciler.core.contents import Revision
+from reconciler.core.contents import Listed, Revision
 from reconciler.core.dataclass import dataclass, field
 from reconciler.core.problems import Position, Problem, Severity
 
@@ -72,6 +72,7 @@ class Repo:
         models: All documents of a name, in order of place.
         broken: Kinds and names of documents that exist but cannot be used.
         files: What was parsed, so that loading the next revision parses only what changed.
+        listed: The files that were looked at.
     """
 
     revision: Revision
@@ -84,6 +85,7 @@ class Repo:
     problems: tuple[Problem, ...]
     broken: frozenset[tuple[str, str]]
     files: Mapping[str, ManifestFile] = field(repr=False)
+    listed: Sequence[Listed] = field(repr=False, default=())
 
     @property
     def sound(self) -> bool:

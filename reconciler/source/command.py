@@ -157,6 +157,17 @@ class Git:
         process = self.start(
             *arguments, stdin=subprocess.DEVNULL if given is None else subprocess.PIPE, discard=discard
         )
+        return self.finish(process, arguments, timeout=timeout, given=given)
+
+    def finish(
+        self,
+        process: subprocess.Popen[bytes],
+        arguments: Sequence[str],
+        *,
+        timeout: float = 60.0,
+        given: bytes | None = None,
+    ) -> Result:
+        """Waits for a git that was started to end; see `run`."""
         try:
             output, error = process.communicate(given, timeout=timeout)
         except subprocess.TimeoutExpired as expired:

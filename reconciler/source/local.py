@@ -13,11 +13,14 @@ from reconciler.core.errors import AccessError, InvalidError, UnavailableError
 from reconciler.source.command import Git, last_line, mask
 from reconciler.source.database import Database
 from reconciler.source.lfs import LargeFiles
-from reconciler.source.objects import Algorithm, parse_commit
+from reconciler.source.objects import Algorithm, Commit, parse_commit
 from reconciler.source.settings import SourceSettings, parse_path, parse_ref
 from reconciler.source.tree import GitContents, GitTree
 from reconciler.source.verify import verify_commit
-from reconciler.source.working import StatCache, WorkingObjects, overlay
+from reconciler.source.working import Looking, StatCache, WorkingObjects, overlay
+
+# What HEAD holds where refs are not kept in files (gitrepository-layout(5), "reftable").
+_ELSEWHERE = "ref: refs/heads/.invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +61,18 @@ def discover(folder: Path, *, trusted: bool = False, timeout: float = 60.0) -> R
         "--is-inside-work-tree",
         "--absolute-git-dir",
         "--git-common-dir",
+        # The last two end with an error where there is no work tree, after all else was told.
+        "--show-prefix",
+        "--show-toplevel",
         timeout=timeout,
     )
-    if told.code != 0:
+    lines = told.output.decode("utf-8", "surrogateescape").splitlines()
+    if len(lines) < 5:
         raise _not_usable(folder, told.error)
-    algorithm, bare, inside, git_folder, common = told.output.decode("utf-8", "surrogateescape").splitlines()
+    algorithm, bare, inside, git_folder, common, *rest = lines
     work, prefix = None, ""
-    if inside == "true":
-        where = git.run("rev-parse", "--path-format=absolute", "--show-toplevel", "--show-prefix", timeout=timeout)
-        lines = where.output.decode("utf-8", "surrogateescape").splitlines()
-        work, prefix = Path(lines[0]), lines[1].rstrip("/") if len(lines) > 1 else ""
+    if inside == "true" and len(rest) > 1:
+        work, prefix = Path(rest[1]), rest[0].rstrip("/")
     elif bare != "true":
         raise InvalidError(f"{folder} is inside a .git folder", hint="give the folder above it")
     return Repository(Path(git_folder), Path(common), work, prefix, "sha256" if algorithm == "sha256" else "sha1")
@@ -135,11 +140,7 @@ class LocalSource:
         Raises:
             InvalidError: There is no such ref, or no commit yet.
         """
-        name = parse_ref(self.settings.ref if ref is None else ref, ancestors=True) or "HEAD"
-        told = self._git.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-        if told.code != 0:
-            raise self._unknown(name)
-        return told.output.decode().strip()
+        return self._commit(ref)[0]
 
     def fetch(self, ref: str | None = None) -> Revision:
         """The revision a ref names now; its signature is verified if the settings ask for it.
@@ -147,10 +148,9 @@ class LocalSource:
         Raises:
             InvalidError: There is no such ref, no commit yet, or no acceptable signature.
         """
-        sha = self.peek(ref)
+        sha, commit = self._commit(ref)
         if self.settings.verify is not None:
             verify_commit(self._git, sha, self.settings.verify, timeout=self.settings.timeout)
-        commit = parse_commit(self._database.read(sha, "commit"))
         return Revision(sha, self._shown(ref), commit.subject, commit.committed_at)
 
     def tree(self, revision: Revision | None = None) -> GitTree:
@@ -175,9 +175,11 @@ class LocalSource:
         work = self.repository.work_folder
         if work is None:
             raise InvalidError(f"{self.location} is a bare repository: it has no files to read")
-        head = head or self.fetch("HEAD")
-        committed = parse_commit(self._database.read(head.sha, "commit")).tree
-        over = overlay(self._git, self._database, committed, self._stats, timeout=self.settings.timeout)
+        # Git compares the files while we read the commit.
+        with Looking(self._git, self._may_filter(), timeout=self.settings.timeout) as looking:
+            head = head or self.fetch("HEAD")
+            committed = parse_commit(self._database.read(head.sha, "commit")).tree
+            over = overlay(looking, self._database, committed, self._stats)
         if over.root == committed:
             return self._checked(GitTree(head, committed, self._contents, self._path, self.settings.limits))
         contents = GitContents(
@@ -192,8 +194,9 @@ class LocalSource:
         """Paths that differ from HEAD, sorted; empty for a bare repo."""
         if self.repository.work_folder is None:
             return ()
-        head = parse_commit(self._database.read(self.peek("HEAD"), "commit")).tree
-        return overlay(self._git, self._database, head, self._stats, timeout=self.settings.timeout).changed
+        with Looking(self._git, self._may_filter(), timeout=self.settings.timeout) as looking:
+            _, head = self._commit("HEAD")
+            return overlay(looking, self._database, head.tree, self._stats).changed
 
     def watch(self, stop: Event) -> Iterator[str]:
         """Yields a few words when a ref moved or, if the settings read uncommitted files, when a file changed.
@@ -220,8 +223,39 @@ class LocalSource:
         name = (self.settings.ref if ref is None else ref) or "HEAD"
         if name != "HEAD":
             return "" if _is_hex(name) else name.removeprefix("refs/heads/").removeprefix("refs/tags/")
-        told = self._git.run("symbolic-ref", "--quiet", "--short", "HEAD")
-        return told.output.decode("utf-8", "replace").strip() if told.code == 0 else ""
+        try:
+            head = (self.repository.git_folder / "HEAD").read_text("utf-8", "replace").strip()
+        except OSError:
+            head = ""
+        if not head.startswith("ref: refs/heads/") or head == _ELSEWHERE:
+            told = self._git.run("symbolic-ref", "--quiet", "HEAD")
+            head = f"ref: {told.output.decode('utf-8', 'replace').strip()}" if told.code == 0 else ""
+        return head.removeprefix("ref: ").removeprefix("refs/heads/")
+
+    def _commit(self, ref: str | None) -> tuple[str, Commit]:
+        """The commit a ref names now.
+
+        Raises:
+            InvalidError: There is no such ref, or no commit yet.
+        """
+        name = parse_ref(self.settings.ref if ref is None else ref, ancestors=True) or "HEAD"
+        found = self._database.commit(name)
+        if found is None:
+            raise self._unknown(name)
+        return found
+
+    def _may_filter(self) -> bool:
+        """Whether the repository's own config may name commands to run over files (gitattributes(5), "filter")."""
+        for file in (self.repository.common_folder / "config", self.repository.git_folder / "config.worktree"):
+            try:
+                text = file.read_bytes().lower()
+            except FileNotFoundError:
+                continue
+            except OSError:
+                return True
+            if b"filter" in text or b"include" in text:
+                return True
+        return False
 
     def _unknown(self, name: str) -> InvalidError | UnavailableError:
         told = self._git.run("for-each-ref", "--format=%(refname)")

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple, Protocol
 
 from reconciler.core.dataclass import dataclass
+
+if TYPE_CHECKING:
+    from reconciler.core.errors import InvalidError
 
 Algorithm = Literal["sha1", "sha256"]
 
@@ -66,6 +69,46 @@ class TreeItem(NamedTuple):
     def executable(self) -> bool:
         """Whether a file's executable bit is set."""
         return self.is_file and bool(self.mode & 0o111)
+
+
+class Difference(NamedTuple):
+    """A file that is not as it was: `path` from the top of the tree, `before` and `after` None where there is none."""
+
+    path: str
+    before: TreeItem | None
+    after: TreeItem | None
+
+
+class Objects(Protocol):
+    """Where trees and blobs come from: a repository, or a repository with uncommitted files laid over it."""
+
+    def tree(self, object_id: str) -> tuple[TreeItem, ...]:
+        """A folder's items."""
+        ...
+
+    def kind(self, object_id: str) -> str | None:
+        """`blob`, `tree` … or None."""
+        ...
+
+    def sizes(self, object_ids: Iterable[str]) -> dict[str, int]:
+        """Bytes of blobs."""
+        ...
+
+    def read(self, object_id: str, kind: str = "blob", limit: int | None = None) -> bytes:
+        """An object's bytes."""
+        ...
+
+    def read_many(self, object_ids: Sequence[str], limit: int) -> Iterator[bytes | int | InvalidError]:
+        """The bytes of blobs in their order; of one of more than `limit` bytes its size; or why one cannot be read."""
+        ...
+
+    def differences(self, before: str, after: str) -> Sequence[Difference] | None:
+        """What one tree has that another has not, in its folders too; None where that cannot be told quickly."""
+        ...
+
+    def open(self, object_id: str) -> BinaryIO:
+        """A stream over a blob."""
+        ...
 
 
 # gitformat: `<mode> <name>\\0<raw id>` for each item; a regular expression walks it ten times as fast as a loop.
@@ -131,3 +174,16 @@ def parse_commit(data: bytes) -> Commit:
             committed_at = float(stamp[1]) if len(stamp) == 3 and stamp[1].lstrip(b"-").isdigit() else 0.0
     first = message.strip().split(b"\n", 1)[0]
     return Commit(tree, first.decode("utf-8", "replace").strip(), committed_at)
+
+
+def parse_differences(data: bytes) -> Iterator[Difference]:
+    """What `git diff-tree -r -z --raw` says: `:<mode> <mode> <id> <id> <letter>`, then a path (git-diff(1))."""
+    words = data.split(b"\0")
+    for told, path in zip(words[::2], words[1::2], strict=False):
+        before_mode, after_mode, before, after, _ = told[1:].decode().split(" ")
+        name = path.decode("utf-8", "surrogateescape")
+        yield Difference(name, _item(name, before_mode, before), _item(name, after_mode, after))
+
+
+def _item(path: str, mode: str, object_id: str) -> TreeItem | None:
+    return TreeItem(path.rpartition("/")[2], int(mode, 8), object_id) if int(mode, 8) else None

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from reconciler.core.dataclass import dataclass, field
 from reconciler.core.errors import InvalidError
 from reconciler.source.command import mask
-from reconciler.source.tree import Limits
+from reconciler.source.limits import Limits
 
 SCHEMES = ("file", "http", "https", "ssh")
 

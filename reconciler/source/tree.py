@@ -3,77 +3,21 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
-from reconciler.core.contents import Entry, Revision
-from reconciler.core.dataclass import dataclass
+from reconciler.core.contents import Entry, Listed, Revision
 from reconciler.core.errors import InvalidError, UnavailableError
-from reconciler.core.problems import Position, Problem
 from reconciler.source.lfs import LargeFiles, Pointer
-from reconciler.source.objects import EXECUTABLE, FOLDER, SUBMODULE, SYMLINK, TreeItem
+from reconciler.source.limits import Budget, Limits, invalid
+from reconciler.source.listing import Found, Listings
+from reconciler.source.objects import EXECUTABLE, FOLDER, Objects, TreeItem
 
-SUFFIXES = (".yaml", ".yml")
 # Linux follows 40 links in one path (path_resolution(7)); so do we.
 MAX_LINKS = 40
 # The longest path that Linux resolves (PATH_MAX).
 MAX_LINK_BYTES = 4096
-_WALKS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a manifest repo may ask of the one who reads it.
-
-    Args:
-        files: Files below the manifest path, or in one folder of code or of a model.
-        depth: Folders inside each other.
-    """
-
-    files: int = 100_000
-    depth: int = 64
-
-
-class Objects(Protocol):
-    """Where trees and blobs come from: a repository, or a repository with uncommitted files laid over it."""
-
-    def tree(self, object_id: str) -> tuple[TreeItem, ...]:
-        """A folder's items."""
-        ...
-
-    def kind(self, object_id: str) -> str | None:
-        """`blob`, `tree` … or None."""
-        ...
-
-    def sizes(self, object_ids: Iterable[str]) -> dict[str, int]:
-        """Bytes of blobs."""
-        ...
-
-    def read(self, object_id: str, kind: str = "blob", limit: int | None = None) -> bytes:
-        """An object's bytes."""
-        ...
-
-    def open(self, object_id: str) -> BinaryIO:
-        """A stream over a blob."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A path with every link in it followed; `path` is the real one."""
-
-    path: str
-    item: TreeItem
-
-
-@dataclass(frozen=True, slots=True)
-class _Listing:
-    """The manifest files of one folder, links not followed: what is remembered by tree id."""
-
-    files: tuple[TreeItem, ...]
-    links: tuple[TreeItem, ...]
-    count: int
 
 
 class GitTree:
@@ -108,7 +52,7 @@ class GitTree:
         found = self._find("", "")
         return found.item.object_id if found else ""
 
-    def documents(self) -> Iterator[Entry]:
+    def documents(self) -> Sequence[Listed]:
         """Every YAML file below the manifest path, sorted; names starting with a dot are left out.
 
         Links to files and folders inside the repository are followed, those to a place that is listed anyway are
@@ -117,17 +61,22 @@ class GitTree:
         Raises:
             InvalidError: There are more files, or they are nested deeper, than the limits allow.
         """
-        remembered = self._contents.walked.get((self._root, self._prefix, self._limits))
-        if remembered is not None:
-            return iter(remembered)
-        start = self._find("", "")
-        if start is None:
-            return iter(())
-        listed: dict[str, TreeItem] = {}
-        self._collect(start.path, "", start.item.object_id, listed, frozenset(), _Budget(self._limits))
-        entries = _entries(listed, self._objects)
-        self._contents.remember(self._root, self._prefix, self._limits, entries)
-        return iter(entries)
+        return self._contents.listings.of(self._root, self._prefix, self._limits, self._find_real)
+
+    def read_all(self, files: Sequence[Listed], limit: int) -> Iterator[bytes | int | InvalidError]:
+        """The bytes of each file; of one larger than `limit` its size in bytes; of one that cannot be read the error.
+
+        As many as there are, they are asked of Git at once.
+        """
+        found = self._objects.read_many([file.object_id for file in files if not file.dangling], limit)
+        for file in files:
+            yield self._why(file.path, limit) if file.dangling else next(found)
+
+    def _why(self, path: str, limit: int) -> bytes | InvalidError:
+        try:
+            return self.read(path, limit)
+        except InvalidError as error:
+            return error
 
     def object_id(self, path: str) -> str | None:
         """Git's id of a file or folder, in-tree links followed, or None.
@@ -161,7 +110,7 @@ class GitTree:
         oid = self._file(path).object_id
         size = self._objects.sizes([oid])[oid]
         if size > limit:
-            raise _invalid(
+            raise invalid(
                 "file-too-large",
                 f"{path} has {size:,} bytes, more than the {limit:,} allowed here",
                 path,
@@ -186,23 +135,23 @@ class GitTree:
     def _file(self, path: str) -> TreeItem:
         found = self._find(self._prefix, path)
         if found is None:
-            raise _invalid("no-such-file", f"there is no file {path} in {self._revision.short}", path)
+            raise invalid("no-such-file", f"there is no file {path} in {self._revision.short}", path)
         if not found.item.is_file:
-            raise _invalid("not-a-file", f"{path} is a folder, not a file", path)
+            raise invalid("not-a-file", f"{path} is a folder, not a file", path)
         return found.item
 
-    def _find(self, base: str, path: str) -> _Found | None:
+    def _find(self, base: str, path: str) -> Found | None:
         """Resolves a path the way a kernel does: step by step, links replaced by their target where they stand."""
         if not base:
             base, path = "", posixpath.join(self._prefix, path) if path else self._prefix
-        at: list[_Found] = [_Found("", TreeItem("", FOLDER, self._root))]
+        at: list[Found] = [Found("", TreeItem("", FOLDER, self._root))]
         todo = [*reversed(_steps(path)), *reversed(_steps(base))]
         links = 0
         while todo:
             step = todo.pop()
             if step == "..":
                 if len(at) == 1:
-                    raise _invalid("leaves-repo", f"{path} leaves the repository", path)
+                    raise invalid("leaves-repo", f"{path} leaves the repository", path)
                 at.pop()
                 continue
             here = at[-1]
@@ -215,14 +164,14 @@ class GitTree:
             if item.is_submodule:
                 raise _submodule(real)
             if not item.is_symlink:
-                at.append(_Found(real, item))
+                at.append(Found(real, item))
                 continue
             links += 1
             if links > MAX_LINKS:
-                raise _invalid("link-loop", f"{real} is a symbolic link that goes in circles", real)
+                raise invalid("link-loop", f"{real} is a symbolic link that goes in circles", real)
             target = self._contents.link(item.object_id)
             if target.startswith("/"):
-                raise _invalid(
+                raise invalid(
                     "link-leaves-repo",
                     f"{real} is a symbolic link to an absolute path; only links inside the repository are followed",
                     real,
@@ -231,37 +180,7 @@ class GitTree:
             todo.extend(reversed(_steps(target)))
         return at[-1]
 
-    def _collect(
-        self, real: str, shown: str, tree: str, listed: dict[str, TreeItem], above: frozenset[str], budget: _Budget
-    ) -> None:
-        budget.enter(shown, len(above))
-        listing = self._contents.listing(tree)
-        budget.add(listing.count, shown or self._prefix or "/")
-        lead = f"{shown}/" if shown else ""
-        for item in listing.files:
-            if item.is_folder:
-                below = f"{real}/{item.name}".lstrip("/")
-                self._collect(below, lead + item.name, item.object_id, listed, above | {tree}, budget)
-            else:
-                listed[lead + item.name] = item
-        for item in listing.links:
-            path = f"{real}/{item.name}".lstrip("/")
-            try:
-                found = self._find_real(path)
-            except InvalidError:
-                found = None
-            if found is None:
-                if item.name.endswith(SUFFIXES):
-                    listed[lead + item.name] = item
-            elif _within(found.path, self._prefix):
-                continue
-            elif found.item.is_folder:
-                if found.item.object_id not in above:
-                    self._collect(found.path, lead + item.name, found.item.object_id, listed, above | {tree}, budget)
-            elif item.name.endswith(SUFFIXES):
-                listed[lead + item.name] = found.item
-
-    def _find_real(self, path: str) -> _Found | None:
+    def _find_real(self, path: str) -> Found | None:
         """Resolves a path that counts from the repository's root."""
         return GitTree(self._revision, self._root, self._contents)._find("", path)
 
@@ -273,8 +192,7 @@ class GitContents:
         self.objects = objects
         self._limits = limits or Limits()
         self._large = large
-        self.walked: dict[tuple[str, str, Limits], list[Entry]] = {}
-        self.listing = lru_cache(maxsize=8192)(self._listing)
+        self.listings = Listings(objects)
         self.link = lru_cache(maxsize=8192)(self._link)
         self._names = lru_cache(maxsize=1024)(self._by_name)
 
@@ -293,7 +211,7 @@ class GitContents:
             raise InvalidError(f"object {object_id} is {what}")
         found: dict[str, TreeItem] = {}
         inside = GitTree(Revision(""), object_id, self)
-        self._gather(inside, "", object_id, found, frozenset(), _Budget(self._limits))
+        self._gather(inside, "", object_id, found, frozenset(), Budget(self._limits))
         return iter(_entries(found, self.objects))
 
     def open(self, object_id: str) -> BinaryIO:
@@ -321,12 +239,6 @@ class GitContents:
             raise UnavailableError("files kept by Git LFS cannot be read from here")
         return self._large.open(pointer)
 
-    def remember(self, root: str, prefix: str, limits: Limits, entries: list[Entry]) -> None:
-        """Keeps the last few walks: trees are immutable, so the same root has the same documents."""
-        if len(self.walked) >= _WALKS:
-            self.walked = {}
-        self.walked[root, prefix, limits] = entries
-
     def item(self, tree: str, name: str) -> TreeItem | None:
         """One name in a folder."""
         return self._names(tree).get(name)
@@ -337,20 +249,8 @@ class GitContents:
     def _link(self, object_id: str) -> str:
         return self.objects.read(object_id, "blob", MAX_LINK_BYTES).decode("utf-8", "surrogateescape")
 
-    def _listing(self, tree: str) -> _Listing:
-        items = self.objects.tree(tree)
-        files = tuple(
-            item
-            for item in items
-            if (item.name.endswith(SUFFIXES) or item.mode == FOLDER)
-            and item.mode not in (SYMLINK, SUBMODULE)
-            and not item.name.startswith(".")
-        )
-        links = tuple(item for item in items if item.mode == SYMLINK and not item.name.startswith("."))
-        return _Listing(files, links, len(items))
-
     def _gather(
-        self, root: GitTree, path: str, tree: str, found: dict[str, TreeItem], above: frozenset[str], budget: _Budget
+        self, root: GitTree, path: str, tree: str, found: dict[str, TreeItem], above: frozenset[str], budget: Budget
     ) -> None:
         budget.enter(path, len(above))
         items = self.objects.tree(tree)
@@ -363,36 +263,14 @@ class GitContents:
             if item.is_symlink:
                 target = root._find("", name)  # pyright: ignore[reportPrivateUsage]
                 if target is None:
-                    raise _invalid("broken-link", f"{name} is a symbolic link that leads nowhere", name)
+                    raise invalid("broken-link", f"{name} is a symbolic link that leads nowhere", name)
                 item = target.item
             if not item.is_folder:
                 found[name] = item
             elif item.object_id in above or item.object_id == tree:
-                raise _invalid("link-loop", f"{name} is a symbolic link to a folder that holds it", name)
+                raise invalid("link-loop", f"{name} is a symbolic link to a folder that holds it", name)
             else:
                 self._gather(root, name, item.object_id, found, above | {tree}, budget)
-
-
-class _Budget:
-    """Counts what a walk sees, so that it ends."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._left = limits.files
-
-    def add(self, count: int, where: str) -> None:
-        self._left -= count
-        if self._left < 0:
-            raise _invalid(
-                "too-many-files",
-                f"more than {self._limits.files:,} files, counted up to {where}",
-                where,
-                "narrow the manifest path, or raise the operator's limit on files",
-            )
-
-    def enter(self, path: str, depth: int) -> None:
-        if depth > self._limits.depth:
-            raise _invalid("too-deep", f"{path} is nested deeper than {self._limits.depth} folders", path)
 
 
 def _entries(found: Mapping[str, TreeItem], objects: Objects) -> list[Entry]:
@@ -407,16 +285,8 @@ def _steps(path: str) -> list[str]:
     return [step for step in path.split("/") if step not in ("", ".")]
 
 
-def _within(path: str, folder: str) -> bool:
-    return not folder or path == folder or path.startswith(f"{folder}/")
-
-
-def _invalid(code: str, message: str, path: str, hint: str = "") -> InvalidError:
-    return InvalidError(message, problems=[Problem(code, message, Position(path), hint)], hint=hint)
-
-
 def _submodule(path: str) -> InvalidError:
-    return _invalid(
+    return invalid(
         "submodule",
         f"{path} is a Git submodule: its files are not part of this repository",
         path,

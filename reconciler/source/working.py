@@ -6,14 +6,15 @@ import hashlib
 import io
 import os
 import stat
+import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeAlias, cast
 
 from reconciler.core.dataclass import dataclass, field, replace
 from reconciler.core.errors import InvalidError, UnavailableError
-from reconciler.source.command import Git, last_line
+from reconciler.source.command import Git, end, last_line
 from reconciler.source.database import STREAM_FROM, Database
 from reconciler.source.lfs import Pointer
 from reconciler.source.objects import (
@@ -23,6 +24,7 @@ from reconciler.source.objects import (
     SUBMODULE,
     SYMLINK,
     Algorithm,
+    Difference,
     Hasher,
     TreeItem,
     format_tree,
@@ -34,6 +36,14 @@ _CHUNK = 1 << 18
 # A file written this recently may be written again without its time stamp moving, so its id is not remembered.
 _RACY_SECONDS = 2.0
 
+_STATUS = (
+    "status",
+    "--porcelain=v2",
+    "-z",
+    "--untracked-files=all",
+    "--no-renames",
+    "--ignore-submodules=all",
+)
 _FILTER_OFF = {"clean": "", "smudge": "", "process": "", "required": "false"}
 
 _Stamp: TypeAlias = tuple[int, int, int, int, int]
@@ -101,7 +111,41 @@ class Overlay:
     small: dict[str, bytes]
 
 
-def overlay(git: Git, database: Database, head_tree: str, cache: StatCache, *, timeout: float) -> Overlay:
+class Looking:
+    """A `git status` under way, ended when the block is left.
+
+    Args:
+        filtering: The repository may name commands to run over files; none of them runs.
+        timeout: Seconds.
+    """
+
+    def __init__(self, git: Git, filtering: bool, *, timeout: float) -> None:
+        self.git = _without_filters(git, timeout) if filtering else git
+        self._timeout = timeout
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Looking:
+        self._process = self.git.start(*_STATUS)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            end(self._process)
+
+    def found(self) -> Iterable[str]:
+        """Paths that are not as in Git's index or its last commit, deleted and new ones too.
+
+        Raises:
+            UnavailableError: Git cannot tell.
+        """
+        assert self._process is not None
+        result = self.git.finish(self._process, _STATUS, timeout=self._timeout)
+        if result.code != 0:
+            raise UnavailableError(f"git status failed in {self.git.folder}: {last_line(result.error)}")
+        return _paths(result.output)
+
+
+def overlay(looking: Looking, database: Database, head_tree: str, cache: StatCache) -> Overlay:
     """Compares a working copy with its last commit: what Git's index says is unchanged is not read.
 
     Untracked files count unless a `.gitignore` names them. Ids are over the bytes as they lie there, without
@@ -111,25 +155,13 @@ def overlay(git: Git, database: Database, head_tree: str, cache: StatCache, *, t
         InvalidError: A file cannot be read.
         UnavailableError: Git cannot tell.
     """
-    result = _without_filters(git, timeout).run(
-        "status",
-        "--porcelain=v2",
-        "-z",
-        "--untracked-files=all",
-        "--no-renames",
-        "--ignore-submodules=all",
-        timeout=timeout,
-    )
-    if result.code != 0:
-        raise UnavailableError(f"git status failed in {git.folder}: {last_line(result.error)}")
-    builder = _Builder(git.folder, database, cache)
-    for path in _paths(result.output):
+    builder = _Builder(looking.git.folder, database, cache)
+    for path in looking.found():
         builder.look(path, head_tree)
     return builder.finish(head_tree)
 
 
 def _without_filters(git: Git, timeout: float) -> Git:
-    # The repository's own config may name commands to run over files (gitattributes(5), "filter"); none of them runs.
     told = git.run("config", "-z", "--name-only", "--get-regexp", r"^filter\.", timeout=timeout)
     filters = {name.rsplit(".", 1)[0] for name in told.output.decode("utf-8", "surrogateescape").split("\0") if name}
     off = {f"{name}.{key}": value for name in filters for key, value in _FILTER_OFF.items()}
@@ -301,6 +333,31 @@ class WorkingObjects:
             raise InvalidError(f"object {object_id} has {size} bytes, more than the allowed {limit}")
         with self.open(object_id) as stream:
             return stream.read()
+
+    def read_many(self, object_ids: Sequence[str], limit: int) -> Iterator[bytes | int | InvalidError]:
+        """The bytes of blobs in their order; of one larger than `limit` its size.
+
+        The error stands for one that is not there, and for a file that changed since it was identified.
+        """
+        here = self._over.files.keys() | self._over.small.keys()
+        others = self._database.read_many([oid for oid in object_ids if oid not in here], limit)
+        for oid in object_ids:
+            yield self._read_here(oid, limit) if oid in here else next(others)
+
+    def _read_here(self, object_id: str, limit: int) -> bytes | int | InvalidError:
+        size = self.sizes([object_id])[object_id]
+        if size > limit:
+            return size
+        try:
+            return self.read(object_id)
+        except InvalidError as error:
+            return error
+
+    def differences(self, before: str, after: str) -> Sequence[Difference] | None:
+        """What one tree has that another has not; None if one of them is not in the repository."""
+        if before in self._over.trees or after in self._over.trees:
+            return None
+        return self._database.differences(before, after)
 
     def open(self, object_id: str) -> BinaryIO:
         """A stream over a blob; a file's bytes are hashed again on the way.

@@ -348,7 +348,7 @@ def test_any_patch_does_what_the_rfc_says(case: tuple[Any, list[dict[str, Any]]]
     failed = None
     for index, operation in enumerate(operations):
         try:
-            expected = reference(expected, operation)
+            expected = reference(expected, copy.deepcopy(operation))
         except LookupError:
             failed = index
             break

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-from reconciler.core.contents import Entry, Revision
+from reconciler.core.contents import Entry, Listed, Revision
 from reconciler.core.errors import InvalidError
 
 
@@ -19,6 +20,12 @@ def git_id(kind: str, data: bytes) -> str:
 
 def _counts(path: Path) -> bool:
     return path.is_file() and "__pycache__" not in path.parts
+
+
+@lru_cache(maxsize=4096)
+def _listed(path: str, object_id: str) -> Listed:
+    """The same object for the same file, as it is from one commit of a repository to the next."""
+    return Listed(path, object_id)
 
 
 class MemoryTree:
@@ -64,10 +71,13 @@ class MemoryTree:
     def contents(self) -> MemoryTree:
         return self
 
-    def documents(self) -> Iterator[Entry]:
-        for path in sorted(self._files):
-            if path.endswith((".yaml", ".yml")):
-                yield Entry(path, self._ids[path], len(self._files[path]))
+    def documents(self) -> Sequence[Listed]:
+        return [_listed(path, self._ids[path]) for path in sorted(self._files) if path.endswith((".yaml", ".yml"))]
+
+    def read_all(self, files: Sequence[Listed], limit: int) -> Iterator[bytes | int | InvalidError]:
+        for file in files:
+            size = len(self._files[file.path])
+            yield self.read(file.path, limit) if size <= limit else size
 
     def object_id(self, path: str) -> str | None:
         return self._ids.get(path)

@@ -24,7 +24,7 @@ def test_reads_the_manifests_of_the_last_commit(repo: Repo, opened: Opener) -> N
     source = opened(repo.folder)
     tree: Tree = source.tree()
     contents: Contents = tree.contents
-    assert [(e.path, e.size) for e in tree.documents()] == [("services/a.yml", 1), ("services/b.yaml", 5)]
+    assert [e.path for e in tree.documents()] == ["services/a.yml", "services/b.yaml"]
     assert tree.revision.sha == sha
     assert (tree.revision.ref, tree.revision.subject, tree.revision.dirty) == ("main", "First", False)
     assert tree.revision.committed_at > 1.6e9
