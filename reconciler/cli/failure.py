@@ -9,7 +9,7 @@ from typing import Any
 
 from reconciler.cli import exits
 from reconciler.cli.console import Console
-from reconciler.core.errors import InvalidError, ReconcilerError
+from reconciler.core.errors import InvalidError, PlanChangedError, ReconcilerError
 from reconciler.views import problems as problem_view
 from reconciler.views.values import paragraph
 
@@ -47,6 +47,7 @@ def as_json(error: ReconcilerError) -> dict[str, Any]:
         "message": error.message,
         "hint": error.hint,
         "problems": problem_view.as_json(found),
+        **({"differences": list(error.differences)} if isinstance(error, PlanChangedError) else {}),
     }
 
 

@@ -44,6 +44,7 @@ COMMANDS: dict[str, Entry] = {
     "validate": Entry("validate", "check manifests; needs no target and no state"),
     "render": Entry("render", "print the manifests that count, and where each value comes from"),
     "plan": Entry("plan", "show what would change, and why"),
+    "plan verify": Entry("verify", "check that a saved plan still holds"),
     "comment": Entry("comment", "put a plan into a comment of its pull request"),
     "apply": Entry("apply", "make the targets match Git, and wait until they do"),
     "run": Entry("run", "the daemon: watch Git and targets, apply, report"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from reconciler import wiring
 from reconciler.cli.places import state_dir, surrounding_repo
-from reconciler.core.dataclass import dataclass, field
+from reconciler.core.dataclass import dataclass, field, replace
 from reconciler.core.errors import InvalidError, ReconcilerError, UsageError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Session:
 
     arguments: Namespace
     _source: Source | None = field(default=None, init=False)
+    _pinned: tuple[str, str, str] | None = field(default=None, init=False)
     _installation: wiring.Installation | None = field(default=None, init=False)
 
     @cached_property
@@ -78,6 +79,8 @@ class Session:
     @property
     def environment(self) -> str:
         """Whose overlay is laid over the documents: as given, or as configured; empty for none."""
+        if self._pinned is not None:
+            return self._pinned[2]
         given: str | None = getattr(self.arguments, "env", None)
         if given is not None:
             return given
@@ -109,9 +112,20 @@ class Session:
         from reconciler.source.local import LocalSource
 
         source = self.source
+        if self._pinned is not None:
+            sha, ref, _ = self._pinned
+            return source.tree(replace(source.fetch(sha), ref=ref))
         if isinstance(source, LocalSource) and self.working_copy:
             return source.working_tree()
         return source.tree()
+
+    def pin(self, sha: str, ref: str, environment: str) -> None:
+        """Makes this the commit and the environment to work on, whatever options and settings say.
+
+        Args:
+            ref: By which the commit is shown.
+        """
+        self._pinned = (sha, ref, environment)
 
     def committed(self) -> Tree:
         """The files of the ref, or of the last commit: never uncommitted ones."""

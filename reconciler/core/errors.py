@@ -6,6 +6,7 @@
     |- StateError                      11   the state directory cannot be written now
     |- RefusedError                    13   a safety rail or policy says no
     |- StaleError                      14   plan superseded, lease lost, state changed underneath
+    |  `- PlanChangedError                  the plan of now is not the reviewed one; carries what differs
     |- TimedOutError                   15   not done in the time given
     |- UnhealthyError                  16   applied, but unhealthy or its tests failed
     `- TargetError                     12   what a target said; `retry` tells the engine how to go on
@@ -23,9 +24,9 @@ Messages never hold secrets. Exit codes are those of docs/messages.md.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from reconciler.core.problems import Problem
 
@@ -96,6 +97,18 @@ class StaleError(ReconcilerError):
 
     exit_code = 14
     code = "stale"
+
+
+class PlanChangedError(StaleError):
+    """The plan of now is another one than was reviewed.
+
+    Args:
+        differences: As data, one for each action.
+    """
+
+    def __init__(self, message: str, *, differences: Iterable[Mapping[str, Any]] = (), hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.differences: Sequence[Mapping[str, Any]] = tuple(differences)
 
 
 class TimedOutError(ReconcilerError):

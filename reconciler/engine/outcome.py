@@ -9,6 +9,7 @@ from reconciler.core.change import Plan, Refusal
 from reconciler.core.contents import Tree
 from reconciler.core.dataclass import dataclass, field
 from reconciler.core.report import Report
+from reconciler.core.reviewed import Reviewed
 from reconciler.core.situation import Situation
 from reconciler.engine.desired import DesiredState
 from reconciler.engine.lifecycle import State
@@ -49,6 +50,7 @@ class ApplyOptions:
         ignore_holds: Try again what failed before at once.
         by: Who asked, for the record.
         targets: Carry out only changes of these targets, and only those that wait for no other target; None for all.
+        only: Carry out only the actions that were reviewed, as long as they mean the same; None for all.
     """
 
     partial: bool = False
@@ -59,6 +61,7 @@ class ApplyOptions:
     ignore_holds: bool = False
     by: str = ""
     targets: frozenset[str] | None = None
+    only: Reviewed | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from reconciler.core.plan import plan
 from reconciler.core.problems import Problem
 from reconciler.core.report import Report, ReportMemo, report_of
 from reconciler.core.resources import Baseline, Observation, ResourceId
+from reconciler.core.reviewed import only
 from reconciler.core.safety import standing
 from reconciler.core.secrets import Secret
 from reconciler.core.situation import Hold, Memo, Origin, Rails, Situation
@@ -51,6 +52,11 @@ def _of_policies(state: DesiredState, observations: Mapping[str, Observation]) -
     from reconciler.core.unmatched import still_unmatched
 
     return still_unmatched(state.unmatched, observations)
+
+
+def _narrowed(look: Look, options: ApplyOptions) -> Look:
+    """What of a look may be carried out: all of it, or what was reviewed."""
+    return look if options.only is None else replace(look, plan=only(look.plan, options.only))
 
 
 class States(Protocol):
@@ -197,13 +203,17 @@ class Reconciler:
         """
         cancel = cancel or Cancel()
         started = self.clock.monotonic()
+        if options.only is not None:
+            options = replace(options, only=options.only.going_on(look.plan, look.situation.baselines))
         results: dict[ResourceId, Result] = {}
         refusals: tuple[Refusal, ...] = ()
         lifted: dict[str, Refusal] = {}
         awaited: frozenset[str] = frozenset()
         timed_out = False
+        digest = ""
         for _ in range(MAX_ROUNDS):
-            look = self._twice_seen(look)
+            look = _narrowed(self._twice_seen(look), options)
+            digest = digest or look.plan.digest
             notice_drift(self.store, look, options.targets, self.clock.now())
             refusals, runnable, awaited = self._runnable(look, options)
             if not runnable:
@@ -217,7 +227,7 @@ class Reconciler:
             waiting = any(r.state is State.DONE for r in results.values()) and bool(look.plan.blocked)
             if not (again or waiting) or cancel.requested:
                 break
-            look = self.look(look.scope, look.tree, holds=not options.ignore_holds)
+            look = _narrowed(self.look(look.scope, look.tree, holds=not options.ignore_holds), options)
         after_run(self.store, look, tuple(results.values()), options.targets, self.clock.now(), self.backoff)
         remember_origin(self.store, Origin(self.origin, look.state.environment), results)
         unhealthy: dict[str, str] = {}
@@ -241,7 +251,7 @@ class Reconciler:
         )
         if results:
             seconds = self.clock.monotonic() - started
-            record_run(self.store, look, outcome, options, seconds, self.clock.now())
+            record_run(self.store, look, outcome, options, seconds, self.clock.now(), digest)
         return outcome
 
     def execute(

@@ -124,8 +124,13 @@ def notice_drift(store: Store, look: Look, own: frozenset[str] | None, now: floa
     store.drop_drift(ended)
 
 
-def record_run(store: Store, look: Look, outcome: Outcome, options: ApplyOptions, seconds: float, now: float) -> None:
+def record_run(
+    store: Store, look: Look, outcome: Outcome, options: ApplyOptions, seconds: float, now: float, digest: str = ""
+) -> None:
     """Adds a run to the history.
+
+    Args:
+        digest: Of the plan it began with, where others followed.
 
     Raises:
         StaleError: The lease was lost.
@@ -143,7 +148,7 @@ def record_run(store: Store, look: Look, outcome: Outcome, options: ApplyOptions
         for r in outcome.results
     ]
     data: dict[str, Any] = {
-        "digest": look.plan.digest,
+        "digest": digest or look.plan.digest,
         "subject": look.plan.revision.subject,
         "seconds": round(seconds, 3),
         "changes": changes,

@@ -53,7 +53,9 @@ def schema() -> _Schema:
                     "description": "How long carrying it out takes; null where nothing is known to take a minute.",
                     "anyOf": [{"type": "null"}, _ref("Estimate")],
                 },
-            }
+                "saved": _ref("Saved", "What `apply --plan` needs; only in a file that `plan --out` wrote."),
+            },
+            optional=("saved",),
         ),
         "$defs": _definitions(),
     }
@@ -193,6 +195,21 @@ def _definitions() -> _Schema:
                 "digest": _digest("Of what is done there; null for nothing.", null=True),
             },
             "A target as it was seen.",
+        ),
+        "Saved": _object(
+            {
+                "planVersion": _count("Version of what the digests are made of.", 1),
+                "installation": _text("Who saved it; nobody else applies it."),
+                "origin": _text("The repo and the path in it."),
+                "follows": _text("The ref that must still name the commit; empty for a commit by its id."),
+                "digest": _digest("That of the plan."),
+                "actions": _map(
+                    {"type": "array", "items": {"type": "string"}, "minItems": 2, "maxItems": 2},
+                    "Each resource that is changed -> digests of the change, and of what was recorded of it before.",
+                ),
+                "seal": _digest("Over all of the document, with the installation's key."),
+            },
+            "Where a saved plan comes from.",
         ),
         "Slow": _object(
             {"seconds": _count("For what is done there."), "why": _text("What makes it long.")},

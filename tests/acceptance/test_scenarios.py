@@ -8,17 +8,23 @@ from typing import Any
 
 import pytest
 
+from reconciler.cli.saved import what_is_left
 from reconciler.core.change import Action
+from reconciler.core.errors import StaleError
 from reconciler.core.policy import DriftRule, FieldPolicy
 from reconciler.core.resources import Desired
 from reconciler.core.situation import Rails
+from reconciler.engine.identity import Identity
 from reconciler.engine.outcome import ApplyOptions, Outcome
 from reconciler.engine.reconcile import Reconciler
+from reconciler.engine.saved import load, save
 from reconciler.engine.store import Store
 from reconciler.engine.summary import exit_code_of
 from reconciler.targets.memory import Fault
 from reconciler.targets.memory.driver import MemoryDriver
 from tests.daemon.rig import INSTALLATION, JsonStates, Rig, service
+
+IDENTITY = Identity(INSTALLATION, b"k" * 32)
 
 
 class States(JsonStates):
@@ -247,6 +253,73 @@ def test_a_broken_document_among_many_deletes_nothing(place: Place) -> None:
             engine.carry_out(engine.look(), ApplyOptions(partial=True))
     assert sorted(place.names_of()) == ["one", "three", "two"]
     assert (place.worlds["east"].native("service/one") or {})["image"] == "new"
+
+
+class Reviewing:
+    """A plan that was saved, and applying it as the command does."""
+
+    def __init__(self, place: Place, path: Path) -> None:
+        self.place, self.path = place, path
+        self.look = place.reconciler().look(holds=False)
+        save(path, self.look, IDENTITY, origin="here", follows="main")
+
+    def apply(self) -> Outcome:
+        """Applies it, or raises why not."""
+        engine = self.place.reconciler()
+        with engine.store.writing("test"):
+            look = engine.look(None, self.look.tree, holds=False)
+            saved = load(self.path, IDENTITY)
+            what_is_left(saved, look)
+            return engine.carry_out(look, ApplyOptions(ignore_holds=True, only=saved.reviewed))
+
+
+def test_a_saved_plan_survives_changes_of_what_it_does_not_touch(place: Place, tmp_path: Path) -> None:
+    """Others drift, appear and are reconciled without need: it is applied, and nothing but it."""
+    place.commit(service("a"), service("b"), service("c", "west"))
+    place.settle()
+    place.commit(service("a", image="two"), service("b"), service("c", "west"))
+    plan = Reviewing(place, tmp_path / "p.json")
+    place.worlds["east"].edit("service/b", "/image", "by-hand")
+    place.worlds["east"].edit("service/a", "/theirs", "not ours")
+    place.worlds["west"].put_foreign("service/new", {"image": "x"})
+    outcome = plan.apply()
+    assert [(result.id.name, result.state.value) for result in outcome.results] == [("a", "done")]
+    assert place.worlds["east"].native("service/a")["image"] == "two"  # type: ignore[index]
+    assert place.worlds["east"].native("service/b")["image"] == "by-hand"  # type: ignore[index]
+    assert exit_code_of(plan.apply()) == 0
+
+
+def test_a_saved_plan_whose_resource_changed_is_refused_with_the_difference(place: Place, tmp_path: Path) -> None:
+    """The touched resource changed by hand, or is gone: nothing is done, and the message says what would be else."""
+    place.commit(service("a"), service("b"))
+    place.settle()
+    place.commit(service("a", image="two"), service("b"))
+    plan = Reviewing(place, tmp_path / "p.json")
+    place.worlds["east"].edit("service/a", "/image", "by-hand")
+    writes = place.worlds["east"].writes
+    with pytest.raises(StaleError, match=r"/image  by-hand → two, was one → two") as caught:
+        plan.apply()
+    assert caught.value.exit_code == 14
+    place.worlds["east"].remove("service/a")
+    with pytest.raises(StaleError, match=r"action  create, was update"):
+        plan.apply()
+    assert place.worlds["east"].writes == writes
+
+
+def test_a_saved_plan_is_not_made_stale_by_doing_nothing(place: Place, tmp_path: Path) -> None:
+    """Reconciles in between that have nothing to do bump nothing that it hangs on."""
+    place.commit(service("a"))
+    place.settle()
+    (before,) = [place.reconciler().look(holds=False).plan.digest]
+    place.commit(service("a", image="two"))
+    plan = Reviewing(place, tmp_path / "p.json")
+    sha = place.git("rev-parse", "HEAD")
+    place.git("checkout", "-q", "HEAD~1")
+    for _ in range(3):
+        assert not place.go().results
+    place.git("checkout", "-q", sha)
+    assert place.reconciler().look(holds=False).plan.digest == plan.look.plan.digest != before
+    assert [result.state.value for result in plan.apply().results] == ["done"]
 
 
 def test_doing_nothing_writes_nothing(place: Place) -> None:

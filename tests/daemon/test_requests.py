@@ -68,6 +68,20 @@ def test_apply_of_another_plan_than_the_one_seen_is_refused(live: Rig):
     assert caught.value.exit_code == 14
 
 
+def test_apply_of_a_saved_plan_that_is_not_the_plan_any_more_is_refused(live: Rig):
+    """Another commit supersedes it; another action is told by its resource; nothing is done."""
+    sha = live.git("rev-parse", "HEAD")
+    actions = {"east/service/new": ["0" * 64, ""]}
+    saved = {"reviewed": {"digest": "0" * 64, "actions": actions}, "revision": sha}
+    with pytest.raises(RequestFailed, match="changed meanwhile:\n  east/service/new") as caught:
+        put(live, "apply", **saved)
+    assert caught.value.exit_code == 14
+    live.commit(service("a"), service("b", "west"))
+    with pytest.raises(RequestFailed, match=f"superseded: it is of {sha[:7]}") as caught:
+        put(live, "apply", **saved)
+    assert caught.value.exit_code == 14
+
+
 def test_apply_for_another_environment_than_the_daemons_is_refused(live: Rig):
     """A daemon keeps one environment; asked for its own by name it goes on."""
     with pytest.raises(RequestFailed, match="at work for no environment, so it applies no other") as caught:

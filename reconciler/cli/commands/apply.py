@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reconciler.cli import exits
 from reconciler.cli.commands import plan as plan_command
@@ -12,6 +12,7 @@ from reconciler.cli.console import Console
 from reconciler.cli.doing import ask_daemon, carry_out, daemon_of, show, who
 from reconciler.cli.parser import Parser, add_output, add_settings, add_source, percent, seconds
 from reconciler.cli.pasting import plan_for, summary_for
+from reconciler.cli.saved import take_up, what_is_left
 from reconciler.cli.session import Session
 from reconciler.cli.statuses import Telling, telling
 from reconciler.core.change import Action
@@ -24,6 +25,8 @@ from reconciler.engine.summary import Summary
 
 if TYPE_CHECKING:
     from reconciler.core.change import Plan
+    from reconciler.engine.outcome import Look
+    from reconciler.engine.saved import SavedPlan
     from reconciler.wiring import Installation
 
 _ALLOWED_EMPTY = "empties-target"
@@ -38,6 +41,7 @@ def configure(parser: Parser) -> None:
             ("reconciler apply", "the last commit of this working copy"),
             ("reconciler apply --ref v2", "a tag"),
             ("reconciler apply --allow-dirty", "what lies here, uncommitted files too"),
+            ("reconciler apply --plan plan.json", "what `plan --out plan.json` saved, if it still is the plan"),
             ("reconciler apply --approve DIGEST", "exactly the plan that was reviewed"),
             ("reconciler apply --timeout 10m -o json", "in a pipeline"),
             ("reconciler apply --commit-status", "and tell the forge how it went"),
@@ -51,6 +55,7 @@ def configure(parser: Parser) -> None:
     parser.add_argument(
         "--max-delete", type=percent, metavar="PERCENT", help="let up to this part of a target's resources be deleted"
     )
+    parser.add_argument("--plan", metavar="FILE", help="apply the saved plan, and nothing else; its commit is taken")
     parser.add_argument("--approve", metavar="DIGEST", help="apply only if this is the plan, and approve it")
     parser.add_argument(
         "--commit-status", action="store_true", help="tell the forge: pending, then success or failure (docs/ci.md)"
@@ -65,33 +70,42 @@ def run(arguments: Namespace, console: Console) -> int:
     """Asks the daemon if there is one; else takes the lease and does it."""
     session = Session(arguments)
     try:
+        saved = take_up(arguments.plan, session) if arguments.plan else None
         with telling(arguments.commit_status, session, console) as told:
             opened = session.installation()
             if daemon_of(opened.store) is not None:
-                return _ask_daemon(arguments, console, opened, told)
+                return _ask_daemon(arguments, console, opened, told, saved)
             with opened.store.writing("apply"):
-                return _apply(arguments, console, session, opened, told)
+                return _apply(arguments, console, session, opened, told, saved)
     finally:
         session.close()
 
 
-def _ask_daemon(arguments: Namespace, console: Console, opened: Installation, told: Telling) -> int:
+def _ask_daemon(
+    arguments: Namespace, console: Console, opened: Installation, told: Telling, saved: SavedPlan | None
+) -> int:
     if arguments.ref or arguments.repo or arguments.path or arguments.allow_dirty:
         raise RefusedError(
             "a daemon keeps this state at what its own repo and ref say, so nothing else is applied beside it",
             hint="leave --repo, --ref, --path and --allow-dirty out, or stop the daemon",
         )
+    reviewed: dict[str, Any] = {}
+    if saved is not None:
+        left = _of_saved(saved, opened.reconciler.look(holds=False), console)
+        _check(left, arguments)
+        reviewed = {"reviewed": saved.reviewed.to_json(), "revision": saved.sha, "environment": saved.environment}
     if arguments.approve:
         ask_daemon(opened.store, opened.places, "approve", {"digest": arguments.approve}, console)
-    wanted = {
+    wanted: dict[str, Any] = {
         "partial": arguments.partial,
         "environment": arguments.env,
         "allowed": [_ALLOWED_EMPTY] if arguments.allow_empty else [],
         "maxDelete": arguments.max_delete,
-        "digest": arguments.approve,
+        "digest": None if saved else arguments.approve,
         "ignoreHolds": True,
         "wait": not arguments.no_wait,
         "timeout": arguments.timeout,
+        **reviewed,
     }
     wait = not arguments.no_wait
     limit = arguments.timeout
@@ -103,14 +117,21 @@ def _ask_daemon(arguments: Namespace, console: Console, opened: Installation, to
     return show(summary_for(summary, arguments), console)
 
 
-def _apply(arguments: Namespace, console: Console, session: Session, opened: Installation, told: Telling) -> int:
+def _apply(
+    arguments: Namespace,
+    console: Console,
+    session: Session,
+    opened: Installation,
+    told: Telling,
+    saved: SavedPlan | None,
+) -> int:
     reconciler = opened.reconciler.held_to(arguments.max_delete)
     tree = session.tree()
     if tree.revision.dirty and not arguments.allow_dirty:
         raise _dirty(session)
     told.begin(tree.revision)
     look = reconciler.look(holds=False)
-    plan = look.plan
+    plan = _of_saved(saved, look, console) if saved else look.plan
     if console.output == "text":
         plan_command.show(plan_for(_lifted(plan, arguments, opened, console), arguments), console)
     _check(plan, arguments)
@@ -126,10 +147,24 @@ def _apply(arguments: Namespace, console: Console, session: Session, opened: Ins
         wait=not arguments.no_wait,
         ignore_holds=True,
         by=who(),
+        only=saved.reviewed if saved else None,
     )
     summary = carry_out(lambda progress, cancel: reconciler.carry_out(look, options, progress, cancel), console)
     told.end(summary)
     return show(summary_for(summary, arguments), console)
+
+
+def _of_saved(saved: SavedPlan, look: Look, console: Console) -> Plan:
+    """What of the plan of now was saved; what else there is to do is told and left alone."""
+    left, found = what_is_left(saved, look)
+    if found.beside:
+        from reconciler.views import plan_json
+        from reconciler.views.plan_difference import beside
+
+        console.note("not in the saved plan, and left to another one:")
+        for line in beside(found, plan_json.as_json(look.plan), console.error_style):
+            console.note(line)
+    return left
 
 
 def _lifted(plan: Plan, arguments: Namespace, opened: Installation, console: Console) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,13 @@ from reconciler.cli.console import Console
 from reconciler.cli.parser import FORMATS, Parser, add_annotations, add_output, add_settings, add_source
 from reconciler.cli.pasting import plan_for
 from reconciler.cli.session import Session, no_commit_yet
-from reconciler.core.errors import InvalidError
+from reconciler.core.errors import InvalidError, UsageError
 from reconciler.core.problems import errors_of
 from reconciler.core.resources import Completeness
 
 if TYPE_CHECKING:
     from reconciler.core.change import Plan
+    from reconciler.engine.outcome import Look
 
 
 def configure(parser: Parser) -> None:
@@ -29,6 +31,7 @@ def configure(parser: Parser) -> None:
             ("reconciler plan --ref v2", "a tag"),
             ("reconciler plan --repo https://git.example/ml.git", "a remote repo"),
             ("reconciler plan --base origin/main --offline", "what a branch changes, without access to anything"),
+            ("reconciler plan --out plan.json", "save it, for `reconciler apply --plan plan.json`"),
             ("reconciler plan -o markdown", "for a pull request"),
             ("reconciler plan --annotations github", "problems of manifests beside the files, in a workflow"),
             ("reconciler plan --detailed-exitcode", "2 pending, 3 drift, 4 both"),
@@ -42,6 +45,9 @@ def configure(parser: Parser) -> None:
         metavar="REF",
         help="what to compare with offline (default: HEAD, for a working copy); implies --offline",
     )
+    parser.add_argument(
+        "--out", metavar="FILE", help="save the plan, so that `apply --plan FILE` applies it and nothing else"
+    )
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit with 2, 3 or 4 if there is work")
     add_annotations(parser)
     add_source(parser)
@@ -52,14 +58,27 @@ def configure(parser: Parser) -> None:
 def run(arguments: Namespace, console: Console) -> int:
     """Makes the plan and prints it."""
     session = Session(arguments)
+    offline = arguments.offline or arguments.base is not None
+    if offline and arguments.out:
+        raise UsageError("an offline plan is not saved, since it says nothing about the targets", hint="plan online")
     try:
         with annotating(session, console):
-            made = offline_plan(session, arguments.base) if arguments.offline or arguments.base else _online(session)
+            look = None if offline else _look(session)
+            made = look.plan if look is not None else offline_plan(session, arguments.base)
         annotate((*made.problems, *made.warnings), session, console)
+        show(plan_for(made, arguments), console)
+        if look is not None and arguments.out:
+            _save(look, arguments.out, session, console)
     finally:
         session.close()
-    show(plan_for(made, arguments), console)
     return code(made, detailed=arguments.detailed_exitcode)
+
+
+def _save(look: Look, path: str, session: Session, console: Console) -> None:
+    from reconciler.cli.saved import save_plan
+
+    save_plan(path, look, session)
+    console.note(f"saved; to apply just this:\n  reconciler apply --plan {shlex.quote(path)}")
 
 
 def show(plan: Plan, console: Console) -> None:
@@ -119,6 +138,7 @@ def offline_plan(session: Session, base_ref: str | None) -> Plan:
     return found
 
 
-def _online(session: Session) -> Plan:
+def _look(session: Session) -> Look:
     opened = session.installation()
-    return opened.reconciler.look().plan
+    # What failed before waits for its time in the daemon alone; `apply` tries it at once, so this is its plan.
+    return opened.reconciler.look(holds=False)

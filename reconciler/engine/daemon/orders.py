@@ -12,14 +12,22 @@ from typing import Any, Protocol
 
 import structlog
 
-from reconciler.core.errors import InvalidError, ReconcilerError, RefusedError, StaleError, UsageError
+from reconciler.core.errors import (
+    InvalidError,
+    PlanChangedError,
+    ReconcilerError,
+    RefusedError,
+    StaleError,
+    UsageError,
+)
 from reconciler.core.resources import Health
+from reconciler.core.reviewed import Reviewed, since
 from reconciler.engine.clock import Cancel, Clock
 from reconciler.engine.daemon.board import Board, TargetStatus
 from reconciler.engine.daemon.inputs import Inputs
 from reconciler.engine.destroy import destroy
 from reconciler.engine.lifecycle import State
-from reconciler.engine.outcome import ApplyOptions, Outcome
+from reconciler.engine.outcome import ApplyOptions, Look, Outcome
 from reconciler.engine.progress import Progress, ProgressEvent
 from reconciler.engine.reconcile import Reconciler
 from reconciler.engine.store import Request, Store
@@ -261,10 +269,17 @@ class Orders:
             wait=False,
             ignore_holds=bool(data.get("ignoreHolds")),
             by=str(data.get("by", "")),
+            only=Reviewed.from_json(data["reviewed"]) if data.get("reviewed") else None,
         )
         progress = self._progress(request.seq)
 
         def work(reconciler: Reconciler, inputs: Inputs) -> Outcome:
+            sha = str(data.get("revision") or "")
+            if sha and sha != inputs.tree.revision.sha:
+                raise StaleError(
+                    f"the plan is superseded: it is of {sha[:7]}, and the daemon is at {inputs.tree.revision.short}",
+                    hint="make a new plan and look at it",
+                )
             scope = data.get("scope")
             reconciler = reconciler.held_to(options.max_delete_percent)
             look = reconciler.look(
@@ -276,6 +291,8 @@ class Orders:
                     f"the plan is out of date: it would now be {look.plan.digest[:12]}, not {wanted[:12]}",
                     hint="make a new plan and look at it",
                 )
+            if options.only is not None:
+                _still_holds(options.only, look)
             return reconciler.carry_out(look, options, progress, cancel)
 
         began = self._hands.clock.monotonic()
@@ -362,6 +379,19 @@ def _touched(path: Path | None) -> int:
         return os.stat(path).st_mtime_ns  # noqa: PTH116  ten times a second: the cheaper call
     except OSError:
         return 0
+
+
+def _still_holds(reviewed: Reviewed, look: Look) -> None:
+    """Whoever asks has compared already; this is the look that counts.
+
+    Raises:
+        PlanChangedError: Some action means something else by now.
+    """
+    found = since(reviewed, look.plan, look.situation.baselines)
+    if not found.same:
+        listed = [f"  {id_}" for id_ in (*found.vanished, *found.appeared, *found.changed)]
+        message = "\n".join(["the plan is not the saved one any more; these have changed meanwhile:", *listed])
+        raise PlanChangedError(message, hint="make a new plan and look at it")
 
 
 def _percent(given: Any) -> float | None:
