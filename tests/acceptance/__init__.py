@@ -56,6 +56,12 @@ TABLE: dict[str, tuple[str, ...]] = {
         "daemon/test_requests.py::test_apply_of_another_plan_than_the_one_seen_is_refused",
         HERE + "test_an_approval_is_of_that_plan_only",
     ),
+    "a saved plan survives changes of what it does not touch, and no others": (
+        HERE + "test_a_saved_plan_survives_changes_of_what_it_does_not_touch",
+        HERE + "test_a_saved_plan_whose_resource_changed_is_refused_with_the_difference",
+        HERE + "test_a_saved_plan_is_not_made_stale_by_doing_nothing",
+        "cli/test_saved_plans.py::test_a_newer_commit_supersedes",
+    ),
     "a no-op writes nothing": (
         HERE + "test_doing_nothing_writes_nothing",
         DAEMON + "test_a_reconcile_without_changes_writes_nothing",
@@ -110,6 +116,5 @@ LATER: dict[str, str] = {
     "an edge deployment that goes leaves modules running unmanaged, and the plan says so": "no edge target yet",
     "a container instance is written with every property, and replaced where it must be": "no aci target yet",
     "a webhook survives huge, deep, unsigned and empty bodies": "no webhooks yet",
-    "a saved plan survives changes of what it does not touch": "plans cannot be saved to a file yet",
     "a fresh target serves the same split of traffic": "no split of traffic yet",
 }
