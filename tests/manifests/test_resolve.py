@@ -218,6 +218,11 @@ def test_every_common_setting_reaches_the_deployment() -> None:
         "tlsKeyFile": None,
         "logMaxMb": 10.0,
         "logFiles": 5,
+        "restart": None,
+        "readOnly": True,
+        "gpus": None,
+        "networks": None,
+        "volumes": None,
     }
     assert (
         settings.port,
@@ -408,9 +413,9 @@ def test_a_resolution_with_memory_equals_one_without() -> None:
 
 def test_the_built_in_target_is_there_without_a_document() -> None:
     """A repo without targets works, and a document of that name takes its place."""
-    assert [(t.name, t.type, t.block) for t in resolved({}).targets] == [("local", "local", {"engine": "auto"})]
-    own = HEADER + "kind: Target\nmetadata: {name: local}\nspec: {type: local, local: {engine: process}}\n"
-    assert deployed({"targets/local.yaml": own}).target.block == {"engine": "process"}
+    assert [(t.name, t.type, t.block["engine"]) for t in resolved({}).targets] == [("local", "local", "process")]
+    own = HEADER + "kind: Target\nmetadata: {name: local}\nspec: {type: local, local: {engine: docker}}\n"
+    assert deployed({"targets/local.yaml": own}).target.block["engine"] == "docker"
 
 
 def test_a_broken_target_takes_its_services_out_and_no_others() -> None:
