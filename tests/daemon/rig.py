@@ -36,7 +36,7 @@ from reconciler.targets.memory.world import World
 
 INSTALLATION = "rc-test"
 FILE = "wanted.json"
-PATIENCE = 20.0
+PATIENCE = 60.0
 # Fast enough that no test waits for the pace itself.
 PACE = Pace(burst=1000.0, per_second=1000.0, first_pause=0.05, longest_pause=0.2)
 
