@@ -29,4 +29,4 @@ def annotate(problems: Iterable[Problem], session: Session, console: Console) ->
     from reconciler.views.annotations import github
 
     for line in github(problems, session.folder):
-        console.note(line)
+        console.command(line)

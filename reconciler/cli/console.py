@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import Any, TextIO
 
@@ -55,8 +56,8 @@ class Console:
         return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
     def write(self, text: str) -> None:
-        """The result, as it is."""
-        self.out.write(text)
+        """The result, as it is, but for what a CI service would take for a command."""
+        self.out.write(_inert(text, self.output))
         self.out.flush()
 
     def line(self, text: str = "") -> None:
@@ -71,6 +72,10 @@ class Console:
 
     def note(self, text: str) -> None:
         """A word beside the result."""
+        self.command(_inert(text))
+
+    def command(self, text: str) -> None:
+        """A line that a CI service may take for a command, as annotations are meant to be."""
         self.err.write(f"{text}\n")
         self.err.flush()
 
@@ -78,3 +83,17 @@ class Console:
         """A word for those who asked with `-v`."""
         if self.verbose:
             self.note(self.error_style.paint(text, "dim"))
+
+
+def _inert(text: str, output: str = "text") -> str:
+    """Text that the log of a run in CI shows and does not obey: names in a pull request are its author's to choose.
+
+    GitHub's runner looks for `::name …::` at the beginning of a line and for `##[name]` anywhere, Azure's agent for
+    `##vso[…]` anywhere. JSON stays the same to those who parse it.
+    """
+    if not ("::" in text or "##" in text) or not (os.environ.get("GITHUB_ACTIONS") or os.environ.get("TF_BUILD")):
+        return text
+    if output == "json":
+        return re.sub(r"#(?=#(?:vso)?\[)", r"\\u0023", text)
+    text = re.sub(r"#(?=#(?:vso)?\[)", "# ", text)
+    return re.sub(r"^([^\S\n]*):(?=:)", r"\1: ", text, flags=re.MULTILINE)

@@ -13,8 +13,11 @@ import pytest
 from reconciler.forge.ci import Surroundings
 from reconciler.forge.forge import Forge, Provider
 from reconciler.forge.opening import Repository, open_forge
+from tests.cli.conftest import quickstart
 from tests.forge import wire_azure, wire_github, wire_gitlab
 from tests.forge.wire import Wire
+
+__all__ = ["PULL_REQUEST", "Bench", "quickstart"]
 
 PULL_REQUEST = 7
 
