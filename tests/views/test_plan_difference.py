@@ -54,7 +54,7 @@ def test_fields_that_differ_are_shown_with_what_they_were() -> None:
     assert told(plan(before), plan(after)) == [
         "  ~ ~ process  laptop/a  would do something else",
         "      /workers  7 → 2, was 1 → 2",
-        "      /mode  (absent) → b, was left as it is",
+        "      /mode  (absent) → slow, was left as it is",
         "      /host  left as it is, was x → y",
     ]
 
