@@ -31,7 +31,7 @@ from reconciler.engine.store import Store
 from reconciler.manifests.cache import DocumentCache
 from reconciler.source.settings import SourceSettings
 from reconciler.source.source import open_source
-from reconciler.targets.local.process.render import IN_PLACE, KIND, render
+from reconciler.targets.local.process.render import IN_PLACE, KIND, ProcessRenderer
 
 SERVICES = 10_000
 EDITS = 15
@@ -46,10 +46,11 @@ class Watched:
 
     def __init__(self) -> None:
         self._there: dict[ResourceId, Observed] = {}
+        self._renderer = ProcessRenderer(self.target)
 
     def render(self, deployment: Deployment) -> Sequence[Desired]:
         """The process engine's one resource, without what the built-in registries would have to make."""
-        return [replace(render(deployment), depends_on=())]
+        return [replace(desired, depends_on=()) for desired in self._renderer.render(deployment)]
 
     def observe(self, known: Sequence[ResourceId]) -> Observation:
         """All of it."""

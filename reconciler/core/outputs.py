@@ -15,9 +15,12 @@ Outputs = Callable[[ResourceId], Mapping[str, Any] | None]
 
 
 def needs(desired: Desired) -> tuple[ResourceId, ...]:
-    """Everything that must be there first: what is declared, and the source of every unknown."""
-    sources = (ResourceId.parse(unknown.source) for unknown in unknowns(desired.spec))
-    return tuple(dict.fromkeys((*desired.depends_on, *sources)))
+    """Everything that must be there first: what is declared, and the source of every unknown.
+
+    Where the spec has no unknowns, that is the very tuple that is declared.
+    """
+    sources = [ResourceId.parse(unknown.source) for unknown in unknowns(desired.spec)]
+    return tuple(dict.fromkeys((*desired.depends_on, *sources))) if sources else desired.depends_on
 
 
 def fill(spec: Spec, outputs: Outputs) -> Spec:

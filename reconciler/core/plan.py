@@ -21,7 +21,7 @@ from reconciler.core.resources import Completeness, Desired, Health, Observed, R
 from reconciler.core.rollout import by_content
 from reconciler.core.safety import refusals_of, with_digest
 from reconciler.core.situation import Memo, Situation
-from reconciler.core.values import digest, unknowns
+from reconciler.core.values import digest
 from reconciler.core.wanted import wanted
 
 
@@ -110,7 +110,7 @@ def _compared(
     if memo is not None:
         memo.outcomes.pop(desired.id, None)
         # A spec with unknowns follows from other resources too, so its outcome is not remembered.
-        if change.action is Action.NOOP and observed is not None and not unknowns(desired.spec):
+        if change.action is Action.NOOP and observed is not None and needed is desired.depends_on:
             memo.outcomes[desired.id] = (desired, observed, baseline, change, drifted)
     return change, drifted
 

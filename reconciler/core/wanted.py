@@ -52,13 +52,19 @@ def wanted(
     changes: Mapping[ResourceId, Change],
     needed: tuple[ResourceId, ...],
 ) -> tuple[Change, Drift | None]:
-    """The change that one desired resource needs, and its drift."""
-    capabilities = situation.capabilities[desired.id.target]
-    spec = fill(desired.spec, lambda source: _outputs(situation, changes, source))
+    """The change that one desired resource needs, and its drift.
+
+    Args:
+        needed: What it needs first, as `core.outputs.needs` says.
+    """
+    spec = desired.spec
+    if needed is not desired.depends_on:
+        spec = fill(spec, lambda source: _outputs(situation, changes, source))
     if observed is None or observed.health is Health.MISSING:
         return _absent(situation, desired, spec, observed, baseline, needed)
     if baseline is not None and _untouched(spec, observed, baseline, desired, situation.installation, needed):
         return _noop(desired, observed), None
+    capabilities = situation.capabilities[desired.id.target]
     mine = observed.owned_by(situation.installation)
     recorded = baseline is not None and (baseline.sent is not None or baseline.pending is not None)
     interrupted = baseline is not None and baseline.pending is not None

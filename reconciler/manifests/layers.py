@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
+from reconciler.core.dataclass import replace
 from reconciler.core.deployment import Auth, Settings, SmokeTest
 from reconciler.core.patterns import pattern_of
 from reconciler.core.policy import DriftRule, FieldPolicy, Policy
@@ -85,59 +86,115 @@ def _place(source: str, where: Any) -> str:
     return f"{where['file']}#{where['key']}" if source == "sops" else where
 
 
-def settings(target_type: str, variables: Layer, layers: Iterable[Layer]) -> Settings:
-    """The settings of one service at one type of target.
+class Ground:
+    """What holds for every service of one target and one inference config before its own document: laid once for all.
 
     Args:
+        target_type: The target's.
         variables: Environment variables below all layers (the inference config's).
-        layers: `deployment` of the defaults, the target and the service; in each, the block of the type wins over the
-            common settings beside it.
+        layers: `deployment` of the defaults and the target; in each, the block of the type wins over the common
+            settings beside it.
+        policy: Of the two.
     """
-    common: dict[str, Any] = {**COMMON_BY_TYPE.get(target_type, {}), "environmentVariables": variables}
-    block: dict[str, Any] = SERVICE_BLOCKS[target_type]
-    for layer in layers:
-        own: Layer = layer.get(target_type) or {}
+
+    def __init__(self, target_type: str, variables: Layer, layers: Iterable[Layer], policy: Policy) -> None:
+        self._type = target_type
+        self._common: dict[str, Any] = {**COMMON_BY_TYPE.get(target_type, {}), "environmentVariables": variables}
+        self._block: dict[str, Any] = SERVICE_BLOCKS[target_type]
+        for layer in layers:
+            self._common, self._block = self._with(layer)
+        self._settings = _settings(self._common, _variables(self._common), plain(self._block))
+        self._policy = policy
+        self._policies: dict[tuple[bool, ...], Policy] = {}
+
+    def settings(self, layer: Layer) -> Settings:
+        """The settings of a service.
+
+        Args:
+            layer: Its `deployment`.
+        """
+        if not layer:
+            return self._settings
+        common, block = self._with(layer)
+        ours = self._settings
+        # Most services change neither, and then share them.
+        same = common["environmentVariables"] is self._common["environmentVariables"]
+        variables = ours.environment_variables if same else _variables(common)
+        return _settings(common, variables, ours.block if block is self._block else plain(block))
+
+    def _with(self, layer: Layer) -> tuple[dict[str, Any], dict[str, Any]]:
+        common, block = self._common, self._block
+        own: Layer = layer.get(self._type) or {}
         for part in (layer, own):
-            common = merged(common, {key: value for key, value in part.items() if key in _COMMON})
-        block = merged(block, {key: value for key, value in own.items() if key not in _COMMON})
+            if chosen := {key: value for key, value in part.items() if key in _COMMON}:
+                common = merged(common, chosen)
+        if chosen := {key: value for key, value in own.items() if key not in _COMMON}:
+            block = merged(block, chosen)
+        return common, block
+
+    def policy(self, layer: Layer, at: Callable[[str], Position]) -> Policy:
+        """The policy of a service.
+
+        Args:
+            layer: Its `policy`.
+            at: Where a value of its document stands.
+        """
+        if not layer:
+            return self._policy
+        if layer.get("drift"):
+            return with_policy(self._policy, "service", layer, at)
+        below = self._policy
+        flags = tuple([layer.get(key, getattr(below, key)) for key in _FLAGS])
+        known = self._policies.get(flags)
+        if known is None:
+            known = self._policies[flags] = with_policy(below, "service", layer, at)
+        return known
+
+
+def _settings(common: Layer, variables: Mapping[str, Any], block: Any) -> Settings:
     known: dict[str, Any] = {_SETTINGS[key]: value for key, value in common.items()}
-    known["environment_variables"] = {
-        name: variable(value) for name, value in sorted(common["environmentVariables"].items())
-    }
+    known["environment_variables"] = variables
     if "cors_origins" in known:
         known["cors_origins"] = tuple(known["cors_origins"])
-    return Settings(**known, block=plain(block))
+    return Settings(**known, block=block)
+
+
+def _variables(common: Layer) -> Mapping[str, Any]:
+    return {name: variable(value) for name, value in sorted(common["environmentVariables"].items())}
 
 
 _SETTINGS = {key: "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key) for key in COMMON}
+_FLAGS = ("prune", "protect", "suspend", "adopt")
 
 
-def policy(layers: Sequence[tuple[str, Layer, Callable[[str], Position] | None]]) -> Policy:
-    """The policy of defaults, target and service.
+def with_policy(below: Policy, origin: str, layer: Layer, at: Callable[[str], Position]) -> Policy:
+    """A policy with another one laid over it.
 
     The last rule that matches wins: rules of later layers come last, within a layer the narrower pattern does, and of
     equally narrow ones the one that leaves more to others.
 
     Args:
-        layers: Each with its name, its `policy`, and where a value of its document stands.
+        origin: Whose policy it is, in words.
+        layer: The `policy` of a document.
+        at: Where a value of that document stands.
     """
-    known: dict[str, Any] = {}
-    rules: list[DriftRule] = []
-    for origin, layer, at in layers:
-        known.update({key: layer[key] for key in ("prune", "protect", "suspend", "adopt") if key in layer})
-        drift: Layer = layer.get("drift") or {}
-        if "default" in drift:
-            known["drift"], known["origin"] = FieldPolicy(drift["default"]), origin
-        own = [
-            DriftRule(pattern, FieldPolicy(key), origin, at(f"/spec/policy/drift/{key}/{index}") if at else None)
-            for key in _FROM_HEALED_TO_IGNORED
-            for index, pattern in enumerate(drift.get(key, ()))
-        ]
-        rules += sorted(own, key=lambda rule: pattern_of(rule.pattern).rank)
-    return Policy(**known, rules=tuple(rules))
+    known: dict[str, Any] = {key: layer[key] for key in _FLAGS if key in layer}
+    drift: Layer = layer.get("drift") or {}
+    if "default" in drift:
+        known["drift"], known["origin"] = FieldPolicy(drift["default"]), origin
+    own = [
+        DriftRule(pattern, FieldPolicy(key), origin, at(f"/spec/policy/drift/{key}/{index}"))
+        for key in _FROM_HEALED_TO_IGNORED
+        for index, pattern in enumerate(drift.get(key, ()))
+    ]
+    own.sort(key=lambda rule: pattern_of(rule.pattern).rank)
+    return replace(below, **known, rules=(*below.rules, *own))
 
 
 _FROM_HEALED_TO_IGNORED = ("heal", "report", "createOnly", "ignore")
+
+
+_NO_AUTH = Auth()
 
 
 def auth(spec: Layer, target_type: str, service: str) -> Auth:
@@ -147,7 +204,7 @@ def auth(spec: Layer, target_type: str, service: str) -> Auth:
     """
     enabled = spec.get("enabled")
     if not (target_type == "aks" if enabled is None else enabled):
-        return Auth()
+        return _NO_AUTH
     return Auth(
         True,
         secret(spec.get("primaryKey")) or SecretRef("generated", f"{service}/primary"),

@@ -114,6 +114,8 @@ class _Run:
         self.inference: dict[str, ResolvedInference] = {}
         self.targets: dict[str, tuple[Manifest | None, Target]] = {}
         self.services: dict[str, ResolvedService] = {}
+        # By the identity of a target and an inference config of this resolution.
+        self.grounds: dict[tuple[int, int], layers.Ground] = {}
         self.sealed = SealedFiles(tree, cache, self.before.sealed)
         self.broken_files = sorted({p.position.file for p in repo.problems if p.position and _is_error(p)})
 
@@ -238,14 +240,16 @@ class _Run:
             same = all(map(operator.is_, before.inputs, inputs))
             if same and before.deployment is not None:
                 return before
-        problems, why = self._missing(document, models)
+        problems: list[Problem] = []
+        why = ""
+        if target is None or inference is None or inference.entry is None or None in models or self.without_defaults:
+            problems, why = self._missing(document, models)
         problems += self.sealed.of(document)
         why = why or badly_sealed
         if why or problems or target is None or inference is None or inference.entry is None:
             return ResolvedService(inputs, None, tuple(problems), why or "a reference leads nowhere")
         kind = target[1].type
-        of_target: Mapping[str, Any] = target[0].spec if target[0] is not None else {}
-        stack = (self.defaults, of_target, spec)
+        ground = self._ground(target, inference)
         deployment = Deployment(
             service=document.name,
             target=target[1],
@@ -254,11 +258,9 @@ class _Run:
             environment=inference.environment or _never(),
             image=inference.image or _never(),
             auth=layers.auth(spec.get("auth") or {}, kind, document.name),
-            settings=layers.settings(
-                kind, inference.variables or {}, [layer.get("deployment") or {} for layer in stack]
-            ),
+            settings=ground.settings(spec.get("deployment") or {}),
             tests=layers.smoke_tests(spec.get("tests", ())),
-            policy=self._policy(target, document),
+            policy=ground.policy(spec.get("policy") or {}, document.at),
             description=document.description,
             tags=document.tags,
             position=document.position,
@@ -279,11 +281,21 @@ class _Run:
                 found += self.sealed.files_of(each)
         return found, why
 
-    def _policy(self, target: tuple[Manifest | None, Target], document: Manifest) -> Policy:
-        stack = (("defaults", self.repo.defaults), (f"target {target[1].name}", target[0]), ("service", document))
-        return layers.policy(
-            [(origin, layer.spec.get("policy") or {}, layer.at) for origin, layer in stack if layer is not None]
-        )
+    def _ground(self, target: tuple[Manifest | None, Target], inference: ResolvedInference) -> layers.Ground:
+        known = self.grounds.get((id(target), id(inference)))
+        if known is None:
+            stack = [
+                (origin, layer)
+                for origin, layer in (("defaults", self.repo.defaults), (f"target {target[1].name}", target[0]))
+                if layer is not None
+            ]
+            policy = Policy()
+            for origin, layer in stack:
+                policy = layers.with_policy(policy, origin, layer.spec.get("policy") or {}, layer.at)
+            settings: list[layers.Layer] = [layer.spec.get("deployment") or {} for _, layer in stack]
+            known = layers.Ground(target[1].type, inference.variables or {}, settings, policy)
+            self.grounds[id(target), id(inference)] = known
+        return known
 
     def _model(self, ref: Mapping[str, Any]) -> ModelVersion | None:
         name = ref["name"]

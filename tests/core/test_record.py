@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reconciler.core.change import Action, Carried, Change, Drift, DriftedField, FieldChange, Step
 from reconciler.core.contents import Revision
 from reconciler.core.deployment import Environment, ModelVersion
+from reconciler.core.errors import InvalidError
 from reconciler.core.order import in_order
 from reconciler.core.outputs import fill, fill_change
 from reconciler.core.plan import plan
@@ -22,6 +26,7 @@ from reconciler.core.secrets import Secret, seal
 from reconciler.core.situation import Memo
 from reconciler.core.values import MISSING, Unknown
 
+from .conftest import QUICK
 from .model import US, Loop, id_of, want
 
 ID = id_of("one")
@@ -264,6 +269,28 @@ def test_order() -> None:
     """What is needed comes first, otherwise the given order stays, and what is not among them is left out."""
     assert in_order("cab", {}) == ["c", "a", "b"]
     assert in_order("cab", {"c": ["b"], "a": ["zzz"]}) == ["a", "b", "c"]
+
+
+@QUICK
+@given(st.permutations(range(12)), st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), max_size=20))
+def test_generations_come_one_after_the_other(nodes: list[int], edges: list[tuple[int, int]]) -> None:
+    """Whatever depends on whatever: as a topological sort of the standard library has it, circles told."""
+    depends_on: dict[int, list[int]] = {}
+    for node, needed in edges:
+        depends_on.setdefault(node, []).append(needed)
+    sorter = TopologicalSorter({n: [d for d in depends_on.get(n, ()) if d in nodes] for n in nodes})
+    expected: list[int] = []
+    try:
+        sorter.prepare()
+    except CycleError:
+        with pytest.raises(InvalidError, match="circle"):
+            in_order(nodes, depends_on)
+        return
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready(), key=nodes.index)
+        expected += ready
+        sorter.done(*ready)
+    assert in_order(nodes, depends_on) == expected
 
 
 def test_problems_print_their_place_and_way_out() -> None:

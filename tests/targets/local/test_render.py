@@ -19,9 +19,10 @@ from reconciler.core.deployment import (
     Target,
 )
 from reconciler.core.problems import Position, Severity
+from reconciler.core.resources import Desired
 from reconciler.core.secrets import Secret, SecretRef
 from reconciler.core.values import Unknown, digest, from_json, to_json
-from reconciler.targets.local.process.render import render, version_of
+from reconciler.targets.local.process.render import ProcessRenderer, version_of
 from reconciler.targets.local.process.staging import processors
 
 MODEL = ModelVersion("ridge", "2", "sha256:" + "0" * 64)
@@ -33,6 +34,12 @@ def deployment(**changes):
         "diabetes", Target("laptop", "local"), (MODEL,), EntryScript("score.py", "src", "a" * 40), Environment()
     )
     return dataclasses.replace(plain, **changes)
+
+
+def render(of: Deployment) -> Desired:
+    """The one resource of a deployment."""
+    (desired,) = ProcessRenderer(of.target.name).render(of)
+    return desired
 
 
 def test_normal_form():

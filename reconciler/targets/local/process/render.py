@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from reconciler.core.deployment import Deployment, ModelVersion
+from reconciler.core.dataclass import dataclass
+from reconciler.core.deployment import Deployment, Environment, ImageInputs, ModelVersion
 from reconciler.core.driver import Capabilities
 from reconciler.core.errors import InvalidError
+from reconciler.core.memory import ByIdentity
 from reconciler.core.problems import Position, Problem, Severity
 from reconciler.core.resources import Desired, ResourceId
 from reconciler.core.values import Spec, Unknown, Value, digest
@@ -60,11 +62,30 @@ CAPABILITIES = Capabilities(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """What one model version is in the resources of all services that use it."""
+
+    id: ResourceId
+    label: str
+    spec: Spec
+
+    @classmethod
+    def of(cls, model: ModelVersion) -> _Model:
+        known = model.digest or Unknown(str(model.id), "/digest")
+        label = f"{model.name}:{model.version}"
+        return cls(model.id, label, {"name": model.name, "version": model.version, "digest": known})
+
+
 class ProcessRenderer:
     """Implements `core.driver.Renderer` for one target of the process engine."""
 
     def __init__(self, target: str) -> None:
         self._target = target
+        # Thousands of services share a few of these.
+        self._models = ByIdentity(_Model.of)
+        self._environments = ByIdentity(_environment)
+        self._images = ByIdentity(_unused)
 
     @property
     def target(self) -> str:
@@ -80,70 +101,68 @@ class ProcessRenderer:
         """One process group a service. Pure.
 
         Raises:
-            InvalidError: It serves a ready-made image.
+            InvalidError: It serves a ready-made image, which only engines with containers can run.
         """
-        return [render(deployment)]
+        if deployment.image.image:
+            message = f"image '{deployment.image.image}' cannot be run as a process"
+            hint = "use a target with a container engine, or an InferenceConfig with entryScript"
+            problem = Problem(
+                "image-needs-containers", message, deployment.position, hint, f"Service/{deployment.service}"
+            )
+            raise InvalidError(message, problems=[problem], hint=hint)
+        models = [self._models[model] for model in deployment.models]
+        desired = Desired(
+            id=ResourceId(self._target, KIND, deployment.service),
+            spec=self._spec(deployment, models),
+            service=deployment.service,
+            depends_on=(*dict.fromkeys([model.id for model in models]), deployment.environment.id),
+            policy=deployment.policy,
+            summary=_summary(deployment, models),
+            warnings=_warnings(deployment, self._images[deployment.image]),
+            tests=deployment.tests,
+        )
+        return [desired]
+
+    def _spec(self, deployment: Deployment, models: Sequence[_Model]) -> Spec:
+        """The normal form. Optional fields that are not set are left out; `port` null: the supervisor chooses one."""
+        settings, entry, auth = deployment.settings, deployment.entry, deployment.auth
+        block = settings.block
+        slots = {"primary": auth.primary, "secondary": auth.secondary}
+        spec: dict[str, Value] = {
+            "models": [model.spec for model in models],
+            "environment": self._environments[deployment.environment],
+            "entry": {"script": entry.path, "source": entry.object_id},
+            "host": settings.host or DEFAULT_HOST,
+            "port": settings.port,
+            "workers": settings.replicas,
+            "limits": _set(
+                {"cpuCores": settings.cpu_cores, "memoryGb": settings.memory_gb, "openFiles": block.get("openFiles")}
+            ),
+            "scoring": _set(
+                {
+                    "timeoutMs": settings.scoring_timeout_ms,
+                    "maxConcurrentRequests": settings.max_concurrent_requests,
+                    "maxBodyMb": settings.max_body_mb,
+                }
+            ),
+            "readyTimeoutSeconds": settings.ready_timeout_seconds,
+            "drainSeconds": settings.drain_seconds,
+            "corsOrigins": sorted(settings.cors_origins),
+            "auth": {"enabled": True, "keys": _set(slots)} if auth.enabled else {"enabled": False},
+            "environmentVariables": dict(sorted(settings.environment_variables.items())),
+        }
+        if block.get("tlsCertFile"):
+            spec["tls"] = {"certFile": block["tlsCertFile"], "keyFile": block.get("tlsKeyFile")}
+        log = _set({"maxMb": block.get("logMaxMb"), "files": block.get("logFiles")})
+        if log:
+            spec["log"] = log
+        if entry.single_file:
+            spec["entry"] = {"script": entry.path, "source": entry.object_id, "singleFile": True}
+        return spec
 
 
-def render(deployment: Deployment) -> Desired:
-    """The resource of a deployment. Pure.
-
-    Raises:
-        InvalidError: The deployment serves a ready-made image, which only engines with containers can run.
-    """
-    subject = f"Service/{deployment.service}"
-    if deployment.image.image:
-        message = f"image '{deployment.image.image}' cannot be run as a process"
-        hint = "use a target with a container engine, or an InferenceConfig with entryScript"
-        problem = Problem("image-needs-containers", message, deployment.position, hint, subject)
-        raise InvalidError(message, problems=[problem], hint=hint)
-    return Desired(
-        id=ResourceId(deployment.target.name, KIND, deployment.service),
-        spec=spec_of(deployment),
-        service=deployment.service,
-        depends_on=(*dict.fromkeys(model.id for model in deployment.models), deployment.environment.id),
-        policy=deployment.policy,
-        summary=_summary(deployment),
-        warnings=_warnings(deployment, subject),
-        tests=deployment.tests,
-    )
-
-
-def spec_of(deployment: Deployment) -> Spec:
-    """The normal form. Optional fields that are not set are left out; `port` null means chosen by the supervisor."""
-    settings, entry = deployment.settings, deployment.entry
-    limits: dict[str, Value] = {"cpuCores": settings.cpu_cores, "memoryGb": settings.memory_gb}
-    block = settings.block
-    limits["openFiles"] = block.get("openFiles")
-    spec: dict[str, Value] = {
-        "models": [_model(model) for model in deployment.models],
-        "environment": {"name": deployment.environment.id.name, "identity": deployment.environment.identity},
-        "entry": {"script": entry.path, "source": entry.object_id},
-        "host": settings.host or DEFAULT_HOST,
-        "port": settings.port,
-        "workers": settings.replicas,
-        "limits": _set(limits),
-        "scoring": _set(
-            {
-                "timeoutMs": settings.scoring_timeout_ms,
-                "maxConcurrentRequests": settings.max_concurrent_requests,
-                "maxBodyMb": settings.max_body_mb,
-            }
-        ),
-        "readyTimeoutSeconds": settings.ready_timeout_seconds,
-        "drainSeconds": settings.drain_seconds,
-        "corsOrigins": sorted(settings.cors_origins),
-        "auth": _auth(deployment),
-        "environmentVariables": dict(sorted(settings.environment_variables.items())),
-    }
-    if block.get("tlsCertFile"):
-        spec["tls"] = {"certFile": block["tlsCertFile"], "keyFile": block.get("tlsKeyFile")}
-    log = _set({"maxMb": block.get("logMaxMb"), "files": block.get("logFiles")})
-    if log:
-        spec["log"] = log
-    if entry.single_file:
-        spec["entry"] = {"script": entry.path, "source": entry.object_id, "singleFile": True}
-    return spec
+def _environment(environment: Environment) -> Spec:
+    return {"name": environment.id.name, "identity": environment.identity}
 
 
 def version_of(spec: Spec) -> str:
@@ -156,41 +175,33 @@ def _mapping(value: Any) -> dict[str, Any]:
     return dict(value) if value else {}
 
 
-def _set(values: dict[str, Value]) -> dict[str, Value]:
+def _set(values: Mapping[str, Value]) -> dict[str, Value]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-def _model(model: ModelVersion) -> dict[str, Value]:
-    known = model.digest or Unknown(str(model.id), "/digest")
-    return {"name": model.name, "version": model.version, "digest": known}
-
-
-def _auth(deployment: Deployment) -> dict[str, Value]:
-    auth = deployment.auth
-    if not auth.enabled:
-        return {"enabled": False}
-    slots = {"primary": auth.primary, "secondary": auth.secondary}
-    return {"enabled": True, "keys": {slot: key for slot, key in slots.items() if key is not None}}
-
-
-def _summary(deployment: Deployment) -> str:
-    workers = deployment.settings.replicas
-    models = ", ".join(f"{model.name}:{model.version}" for model in deployment.models)
-    where = f"port {deployment.settings.port}" if deployment.settings.port else "a free port"
+def _summary(deployment: Deployment, models: Sequence[_Model]) -> str:
+    workers, port = deployment.settings.replicas, deployment.settings.port
     processes = f"{workers} process{'es' if workers != 1 else ''}"
-    return ", ".join(part for part in (models, processes, where) if part)
+    return ", ".join([*[model.label for model in models], processes, f"port {port}" if port else "a free port"])
 
 
-def _warnings(deployment: Deployment, subject: str) -> tuple[Problem, ...]:
-    image, settings = deployment.image, deployment.settings
-    unused = {
+def _unused(image: ImageInputs) -> tuple[str, ...]:
+    """What is set of an image that processes do without."""
+    inputs = {
         "baseImage": image.base_image,
         "baseImageRegistry": image.registry,
         "extraDockerFileSteps": image.extra_steps,
         "enableGpu": image.enable_gpu,
         "cudaVersion": image.cuda_version,
-        "maxRequestWaitTime": settings.max_request_wait_time,
     }
+    return tuple(name for name, value in inputs.items() if value)
+
+
+def _warnings(deployment: Deployment, unused: tuple[str, ...]) -> tuple[Problem, ...]:
+    cores, wait = deployment.settings.cpu_cores, deployment.settings.max_request_wait_time
+    if not unused and not wait and (cores is None or float(cores).is_integer()):
+        return ()
+    subject = f"Service/{deployment.service}"
     at: Position | None = deployment.environment.position or deployment.position
     found = [
         Problem(
@@ -200,10 +211,8 @@ def _warnings(deployment: Deployment, subject: str) -> tuple[Problem, ...]:
             subject=subject,
             severity=Severity.WARNING,
         )
-        for name, value in unused.items()
-        if value
+        for name in (*unused, *(("maxRequestWaitTime",) if wait else ()))
     ]
-    cores = settings.cpu_cores
     if cores is not None and not float(cores).is_integer():
         found.append(
             Problem(
