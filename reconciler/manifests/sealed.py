@@ -6,7 +6,7 @@ Nothing here needs a key: a plan can say that a value changed, and a manifest's 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from reconciler.core.contents import Tree
@@ -27,7 +27,18 @@ MOST_BYTES = 1 << 20
 
 def sealed_in(spec: Mapping[str, Any]) -> tuple[str, ...]:
     """Pointers to the references into encrypted files, below the `spec` of a manifest in normal form."""
-    return tuple(_references(spec, "/spec"))
+    # Nearly all have none, which shows without the pointers.
+    return tuple(_references(spec, "/spec")) if _refers(dict(spec)) else ()
+
+
+def _refers(value: dict[str, Any] | list[Any]) -> bool:
+    if isinstance(value, list):
+        inside: Iterable[Any] = value
+    elif "sops" in value:
+        return True
+    else:
+        inside = value.values()
+    return any(_refers(inner) for inner in inside if type(inner) is dict or type(inner) is list)
 
 
 def _references(value: Any, pointer: str) -> Iterator[str]:

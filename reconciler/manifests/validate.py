@@ -29,23 +29,26 @@ def validate(document: Document) -> tuple[Manifest | None, list[Problem]]:
     # Imported here, since a run in which no document changed does without pydantic.
     from pydantic import ValidationError
 
-    from reconciler.manifests.kinds.overlay import KINDS, Overlay
-    from reconciler.manifests.overlays.checking import check_overrides
     from reconciler.manifests.sealed import sealed_in
 
-    kind = KINDS[value["kind"]]
+    if value["kind"] == "Overlay":
+        from reconciler.manifests.kinds.overlay import Overlay as kind
+        from reconciler.manifests.overlays.checking import check_overrides
+
+        specs, wrong = check_overrides(value, marks)
+    else:
+        from reconciler.manifests.kinds.documents import KINDS
+
+        kind, specs, wrong = KINDS[value["kind"]], {}, []
     try:
         model = kind.model_validate(value)
     except ValidationError as exc:
-        wrong = problems_of(exc, value, marks, kind)
-        return None, [*wrong, *(check_overrides(value, marks)[1] if kind is Overlay else ())]
+        return None, [*problems_of(exc, value, marks, kind), *wrong]
+    if wrong:
+        return None, wrong
     data = model.model_dump(by_alias=True, exclude_unset=True)
-    if kind is Overlay:
-        specs, wrong = check_overrides(value, marks)
-        if wrong:
-            return None, wrong
-        for index, spec in specs.items():
-            data["spec"]["overrides"][index]["spec"] = spec
+    for index, spec in specs.items():
+        data["spec"]["overrides"][index]["spec"] = spec
     metadata = data.get("metadata", {})
     manifest = Manifest(
         kind=data["kind"],
