@@ -23,7 +23,6 @@ from reconciler.engine.clock import Clock
 from reconciler.engine.judge import Verdict, judge
 from reconciler.engine.lifecycle import FINAL, Signal, State, follow
 from reconciler.engine.progress import Progress, ProgressEvent, Result
-from reconciler.engine.smoke import run_tests
 from reconciler.engine.store import Store
 
 MAX_TRIES = 4
@@ -277,6 +276,9 @@ class Node:
             self._failed_step("it cannot be tested: it has no address", "tests-failed")
             return
         tests = change.desired.tests if change.desired else ()
+        # Imported where there is something to test, since the HTTP client takes a tenth of a second to load.
+        from reconciler.engine.smoke import run_tests
+
         problems = run_tests(address, tests, self.around.keys.get(change.service), _texts(change))
         if problems:
             self._failed_step("; ".join(problems), "tests-failed")
