@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests import prefork
 from tests.cli.conftest import environment, git
 from tests.daemon.rig import until
 
@@ -86,12 +87,11 @@ class Home:
             **more,
         )
 
-    def run(self, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A command in the repo, to its end."""
-        with self.start(*words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more) as process:
-            out, err = process.communicate(timeout=100)
-        self.said += [out, err]
-        return subprocess.CompletedProcess(words, process.returncode, out, err)
+        done = prefork.run("reconciler", words, self.repo, self.environ)
+        self.said += [done.stdout, done.stderr]
+        return done
 
     def ok(self, *words: str) -> str:
         """What a command prints that has to end with 0."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+
+from tests import prefork
 
 GIT = {
     "GIT_AUTHOR_NAME": "Test",
@@ -52,13 +53,7 @@ def state(tmp_path: Path) -> Path:
 def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `reconciler init` makes, made once."""
     folder = tmp_path_factory.mktemp("quickstart") / "repo"
-    done = subprocess.run(
-        [sys.executable, "-m", "reconciler", "init", str(folder)],
-        env=environment(folder.parent / "unused"),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = prefork.run("reconciler", ("init", str(folder)), folder.parent, environment(folder.parent / "unused"))
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -74,16 +69,7 @@ def reconciler(state: Path, tmp_path: Path) -> Run:
     """Runs `reconciler …` in a folder, by default an empty one."""
 
     def run(*words: str, cwd: Path = tmp_path, **extra: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "reconciler", *words],
-            cwd=cwd,
-            env=environment(state, extra),
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            timeout=100,
-        )
+        return prefork.run("reconciler", words, cwd, environment(state, extra))
 
     return run
 

@@ -6,9 +6,9 @@ of a target in memory are in tests/engine.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,9 @@ import httpx
 import psutil
 import pytest
 
-CHILD = Path(__file__).with_name("child.py")
+from tests import prefork
+
+ROOT = Path(__file__).parents[2]
 
 SERVICE = """apiVersion: reconciler/v1
 kind: Service
@@ -72,8 +74,8 @@ class Place:
 
     def apply(self, moment: int) -> subprocess.CompletedProcess[str]:
         """Applies HEAD in a process that dies at the given moment."""
-        words = [sys.executable, str(CHILD), str(self.repo), str(self.state), str(moment)]
-        return subprocess.run(words, capture_output=True, text=True, timeout=180, check=False)
+        words = (str(self.repo), str(self.state), str(moment))
+        return prefork.run("tests.crash.child", words, ROOT, os.environ, timeout=180)
 
     def settle(self) -> None:
         """Applies without dying; everything must be done afterwards."""

@@ -8,13 +8,14 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from tests import prefork
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HERE = Path(__file__).parent
@@ -77,16 +78,7 @@ class Stage:
         """Runs `reconciler …` in the repo."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("RECONCILER_")}
         own = {"RECONCILER_STATE_DIR": str(self.state), **self.extra, **extra}
-        return subprocess.run(
-            [sys.executable, "-m", "reconciler", *words],
-            cwd=self.repo,
-            env={**kept, **IDENTITY, **own},
-            capture_output=True,
-            text=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            timeout=800,
-        )
+        return prefork.run("reconciler", words, self.repo, {**kept, **IDENTITY, **own}, timeout=800)
 
     def good(self, *words: str, **extra: str) -> str:
         """What a command that has to succeed prints."""

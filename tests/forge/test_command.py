@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import prefork
 from tests.cli.conftest import environment
 from tests.forge.conftest import Bench
 from tests.forge.wire import Answer, Wire
@@ -37,16 +37,8 @@ class Run:
         (self.folder / "event.json").write_text(json.dumps(self.event))
         given = {**self.variables, **more}
         clean = {k: v for k, v in environment(self.folder / "state").items() if not k.startswith(CI)}
-        return subprocess.run(
-            [sys.executable, "-m", "reconciler", "comment", *words],
-            cwd=self.folder,
-            env={**clean, **{name: value for name, value in given.items() if value is not None}},
-            input=text,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=100,
-        )
+        variables = {**clean, **{name: value for name, value in given.items() if value is not None}}
+        return prefork.run("reconciler", ("comment", *words), self.folder, variables, text=text)
 
     def _github(self) -> dict[str, str]:
         return {
