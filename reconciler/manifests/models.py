@@ -83,7 +83,7 @@ def resolve_models(
     problems: list[Problem] = []
     versions: dict[str, ModelVersion] = {}
     # Explicit numbers first: one without a number goes behind them.
-    for document in sorted(documents, key=lambda document: "version" not in document.spec):
+    for document in sorted(documents, key=lambda document: document.spec.get("version") is None):
         version, wrong = _version(document, tree, registered, versions, cache)
         problems += wrong
         if version is not None:
@@ -119,7 +119,7 @@ def _version(
             return None, [Problem("model-unreadable", str(exc), document.at("/spec/path"), hint, document.subject)]
     problems = list(_mismatch(document, content))
     digest = content.digest if content else _prefixed(spec.get("sha256"))
-    number = str(spec["version"]) if "version" in spec else _next(digest, registered, declared)
+    number = str(spec["version"]) if spec.get("version") is not None else _next(digest, registered, declared)
     known = registered.get(number)
     if known is not None and digest is not None and known != digest:
         message = f"version {number} of this model is registered with other bytes: {known}, here {digest}"

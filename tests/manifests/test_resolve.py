@@ -60,6 +60,13 @@ def test_a_model_without_version_has_that_of_its_bytes_or_the_next(registered: d
     assert (model.version, model.digest, model.size, model.path) == (version, SAME_BYTES, 5, "models/ridge.pkl")
 
 
+def test_an_empty_version_is_one_that_was_left_out() -> None:
+    """`version:` with nothing behind it."""
+    manifest = HEADER + "kind: Model\nmetadata: {name: ridge}\nspec:\n  path: models/ridge.pkl\n  version:\n"
+    (model,) = deployed({"models/ridge.yaml": manifest}, {"ridge": {"1": OTHER_BYTES}}).models
+    assert model.version == "2"
+
+
 def test_latest_is_the_highest_declared_version() -> None:
     """`latest` does not depend on versions that only the registry remembers, if the repo declares any."""
     files: dict[str, str | bytes] = {
