@@ -32,13 +32,10 @@ def sealed_in(spec: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _refers(value: dict[str, Any] | list[Any]) -> bool:
-    if isinstance(value, list):
-        inside: Iterable[Any] = value
-    elif "sops" in value:
+    if isinstance(value, dict) and "sops" in value:
         return True
-    else:
-        inside = value.values()
-    return any(_refers(inner) for inner in inside if type(inner) is dict or type(inner) is list)
+    inside: Iterable[Any] = value.values() if isinstance(value, dict) else value
+    return any(_refers(cast("dict[str, Any]", each)) for each in inside if type(each) is dict or type(each) is list)
 
 
 def _references(value: Any, pointer: str) -> Iterator[str]:
