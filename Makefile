@@ -20,10 +20,10 @@ demo: setup
 	$(BIN)/python examples/demo.py
 
 test: setup
-	$(BIN)/python -m pytest -n 2 -m "not long"
+	$(BIN)/python -m pytest -n 2 -m "not long" --durations=15
 
 test-long: setup
-	$(BIN)/python -m pytest -n 2 -m long --timeout=900
+	$(BIN)/python -m pytest -n 2 -m long --timeout=900 --durations=30
 
 check: setup
 	$(BIN)/ruff check .
