@@ -262,7 +262,7 @@ class DaemonSettings(Group):
     listen: str = Field(
         default="127.0.0.1:9464",
         pattern=r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+):[0-9]{1,5}$",
-        description="Address of `/healthz`, `/readyz` and `/metrics`; port 0 takes a free one.",
+        description="Address of `/healthz`, `/readyz`, `/metrics` and `/snapshot`; port 0 takes a free one.",
     )
     full_look_seconds: float = Field(default=60.0, ge=1, description="Seconds between full looks at everything.")
     workers: int = Field(default=4, ge=1, le=256, description="Targets that are worked on at once.")
@@ -295,6 +295,18 @@ class ForgeSettings(Group):
         description="What the status is called behind `reconciler/`. Empty: the environment, or `default` for none.",
     )
     details_url: str = Field(default="", description="A page for people that the status leads to.")
+
+
+class SnapshotSettings(Group):
+    """Signed observations that others can plan with, and whose are believed here."""
+
+    file: Folder | None = Field(
+        default=None, description="File that `reconciler run` keeps up to date, beside `/snapshot`. Null: none."
+    )
+    keys: tuple[str, ...] = Field(
+        default=(),
+        description="Whose snapshots `plan --snapshot` believes: what `reconciler snapshot --public-key` prints.",
+    )
 
 
 class LogSettings(Group):
@@ -331,6 +343,7 @@ class Settings(BaseSettings):
     rails: RailSettings = Field(default=RailSettings(), description="Safety rails.")
     daemon: DaemonSettings = Field(default=DaemonSettings(), description="The daemon.")
     forge: ForgeSettings = Field(default=ForgeSettings(), description="The forge that is told how applying went.")
+    snapshot: SnapshotSettings = Field(default=SnapshotSettings(), description="Snapshots for planning elsewhere.")
     log: LogSettings = Field(default=LogSettings(), description="The daemon's log.")
 
     @classmethod

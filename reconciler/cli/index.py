@@ -58,6 +58,7 @@ COMMANDS: dict[str, Entry] = {
     "resume": Entry("suspend:RESUME", "let a suspended service go on"),
     "approve": Entry("approve", "approve a plan that a safety rail refused"),
     "destroy": Entry("destroy", "take services away from their targets"),
+    "snapshot": Entry("snapshot", "what is observed, signed and without secrets, for planning elsewhere"),
     "schema": Entry("schema", "JSON Schemas of the manifests, for editors"),
     "lock list": Entry("lock:LIST", "who is at work on the state: the lease"),
     "lock release": Entry("lock:RELEASE", "take the lease from a holder that does not give it back"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from reconciler.core.basis import Basis
 from reconciler.core.plan import plan
 from reconciler.core.resources import Baseline, Completeness, Mark, Observation, Observed, ResourceId
 from reconciler.core.situation import Rails, Situation
@@ -59,6 +60,7 @@ def compare(base: DesiredState | None, head: DesiredState, renderers: Mapping[st
         problems=head.problems,
         environment=head.environment,
         warnings=(*head.warnings, *(one.problem for one in head.unmatched)),
+        basis=Basis("commit", base.revision.short if base else ""),
     )
     return plan(situation)
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
+from reconciler.core.basis import Basis
 from reconciler.core.contents import Revision
 from reconciler.core.dataclass import dataclass, field, replace
 from reconciler.core.policy import FieldPolicy
@@ -334,6 +335,7 @@ class Plan:
     unseen: dict[str, str] = field(default_factory=dict[str, str])
     environment: str = ""
     estimate: Estimate | None = None
+    basis: Basis | None = None
 
     @cached_property
     def digest(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from threading import Event
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from reconciler.core.change import Change
 from reconciler.core.dataclass import dataclass, field
@@ -178,4 +178,13 @@ class Catalogue(Protocol):
 
     def catalogue(self) -> Mapping[str, Mapping[str, str]]:
         """Registered versions: name -> version -> digest."""
+        ...
+
+
+@runtime_checkable
+class Surroundings(Protocol):
+    """Ability: what it renders depends on the machine or on settings, and it can say how."""
+
+    def surroundings(self) -> Mapping[str, Any]:
+        """All of it as small JSON without secrets, so that rendering elsewhere can give the same."""
         ...

@@ -86,6 +86,7 @@ def plan(situation: Situation, memo: Memo | None = None) -> Plan:
         unseen=_unseen(situation, targets),
         environment=situation.environment,
         estimate=estimate((c for c in everything if c.writes), situation.capabilities),
+        basis=situation.basis,
     )
     return with_digest(made)
 

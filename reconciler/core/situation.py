@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from reconciler.core.basis import Basis
 from reconciler.core.change import Change, Drift
 from reconciler.core.contents import Revision
 from reconciler.core.dataclass import dataclass, field
@@ -70,6 +71,7 @@ class Situation:
         environment: Whose overlay the desired resources were made with; empty for none.
         deployments: By service, for what a resource does not tell: where the service's document stands.
         agreed: What the first of two looks wanted deleted, so that the second deletes nothing else; None for a first.
+        basis: What the observations stand for, if not for the targets as they are now.
     """
 
     revision: Revision
@@ -91,6 +93,7 @@ class Situation:
     rails: Rails = field(default_factory=Rails)
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
+    basis: Basis | None = None
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from reconciler.core.rollout import (
 )
 from reconciler.core.situation import Situation
 from reconciler.core.three_way import Comparison, three_way
-from reconciler.core.values import MISSING, Spec, lookup, unknowns
+from reconciler.core.values import MISSING, Spec, by_reference, digest, lookup, unknowns
 
 
 def _noop(desired: Desired, observed: Observed | None) -> Change:
@@ -228,7 +228,7 @@ def _with_mark(
         return tuple(fields)
     if baseline is None or baseline.sent is None:
         # Only the mark's digest can tell that fields may have been left behind which Git has since taken out.
-        fields.append(FieldChange(DIGEST_FIELD, mark.spec_digest[:12], desired.spec_digest[:12]))
+        fields.append(FieldChange(DIGEST_FIELD, "another", digest(by_reference(desired.spec))[:12]))
     elif baseline.pending is not None and not fields:
         fields.append(FieldChange(REVISION_FIELD, mark.revision[:12], situation.revision.sha[:12]))
     return tuple(fields)

@@ -7,7 +7,7 @@ services share (a model version, an environment) becomes one resource.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from reconciler.core.contents import Revision, Tree
 from reconciler.core.dataclass import dataclass, field, replace
@@ -27,7 +27,9 @@ from reconciler.manifests.resolve import Resolution, resolve
 if TYPE_CHECKING:
     from reconciler.core.unmatched import Unmatched
 
-# What several services share has no policy of its own but this: it may be taken over if one of them asks for that.
+
+Registered: TypeAlias = Mapping[str, Mapping[str, str]]
+"""Registered model versions: name -> version -> digest."""
 
 
 class Filler(Protocol):
@@ -148,10 +150,7 @@ class DesiredStates:
     def _of(self, tree: Tree) -> DesiredState:
         self._repo = load(tree, self.cache, self._repo)
         self._environment = in_environment(self._repo, self.environment, self.cache, self._environment)
-        catalogue: Mapping[str, Mapping[str, str]] = {}
-        for registry in self.registries:
-            if isinstance(registry, Catalogue):
-                catalogue = registry.catalogue()
+        catalogue = registered(self.registries)
         self._resolution = resolve(self._environment.repo, tree, catalogue, self._resolution, self.cache)
         resolution = self._resolution
         problems = list(resolution.problems)
@@ -298,3 +297,11 @@ def _shared_policy(policies: Sequence[Policy]) -> Policy:
         return first
     apart = {replace(policy, adopt=False) for policy in policies}
     return replace(apart.pop() if len(apart) == 1 else Policy(), adopt=any(policy.adopt for policy in policies))
+
+
+def registered(registries: Sequence[Renderer]) -> Registered:
+    """The model versions that the built-in registry holds."""
+    for registry in registries:
+        if isinstance(registry, Catalogue):
+            return registry.catalogue()
+    return {}

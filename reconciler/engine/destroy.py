@@ -77,8 +77,8 @@ def destroy(
             break
         look = reconciler.look(None, look.tree, holds=False)
         made = _plan(look, named, everything=everything)
-    report = reconciler.look(None, look.tree, holds=False).report
-    outcome = Outcome(made, report, tuple(results.values()), made.refusals, cancelled=cancel.reason)
+    last = reconciler.look(None, look.tree, holds=False)
+    outcome = Outcome(made, last, tuple(results.values()), made.refusals, cancelled=cancel.reason)
     if results:
         record_run(
             reconciler.store,

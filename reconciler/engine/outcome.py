@@ -69,6 +69,8 @@ class Outcome:
     """How a run ended: hop 8.
 
     Args:
+        plan: What was to be done.
+        last: What was seen at the end.
         refusals: Rails that stopped all or part of it.
         lifted: Rails that an approval or a flag lifted for it.
         unhealthy: Services that changed and did not become healthy, with the reason.
@@ -77,7 +79,7 @@ class Outcome:
     """
 
     plan: Plan
-    report: Report
+    last: Look
     results: tuple[Result, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     lifted: tuple[Refusal, ...] = ()
@@ -85,6 +87,11 @@ class Outcome:
     cancelled: str = ""
     timed_out: bool = False
     awaited: frozenset[str] = frozenset()
+
+    @property
+    def report(self) -> Report:
+        """How everything is at the end."""
+        return self.last.report
 
     @property
     def failed(self) -> tuple[Result, ...]:

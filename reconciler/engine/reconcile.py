@@ -6,7 +6,7 @@ command call these two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -22,10 +22,11 @@ from reconciler.core.resources import Baseline, Observation, ResourceId
 from reconciler.core.reviewed import only
 from reconciler.core.safety import standing
 from reconciler.core.secrets import Secret
-from reconciler.core.situation import Hold, Memo, Origin, Rails, Situation
+from reconciler.core.situation import Memo, Origin, Rails
 from reconciler.engine.apply import Apply
 from reconciler.engine.clock import Cancel, Clock
 from reconciler.engine.desired import DesiredState
+from reconciler.engine.known import Known, situation_of
 from reconciler.engine.lifecycle import State
 from reconciler.engine.observing import Observer
 from reconciler.engine.outcome import ApplyOptions, Look, Outcome
@@ -44,14 +45,6 @@ from reconciler.engine.store import Store
 from reconciler.manifests.collecting import uncollected
 
 MAX_ROUNDS = 4
-
-
-def _of_policies(state: DesiredState, observations: Mapping[str, Observation]) -> tuple[Problem, ...]:
-    if not state.unmatched:
-        return ()
-    from reconciler.core.unmatched import still_unmatched
-
-    return still_unmatched(state.unmatched, observations)
 
 
 def _narrowed(look: Look, options: ApplyOptions) -> Look:
@@ -121,7 +114,13 @@ class Reconciler:
         observations = self._observer.all(drivers, (*(d.id for d in state.desired), *baselines))
         # Planning makes no cycles, and the collector's passes over thousands of services took half of its time.
         with uncollected():
-            situation = self._situation(state, drivers, baselines, observations, scope, holds)
+            situation = situation_of(
+                state,
+                {name: driver.capabilities for name, driver in drivers.items()},
+                observations,
+                self._known(drivers, baselines, scope is None, holds),
+                self.clock.now(),
+            )
             made = plan(situation, self._memo)
         return Look(tree, scope, state, situation, made, partial(self._report, made, observations, baselines))
 
@@ -132,49 +131,25 @@ class Reconciler:
         drivers, _ = self.drivers({n: t for n, t in wanted.items() if scope is None or n in scope})
         return {**{d.target: d for d in self.registries}, **drivers}
 
-    def _situation(
-        self,
-        state: DesiredState,
-        drivers: Mapping[str, Driver],
-        baselines: Mapping[ResourceId, Baseline],
-        observations: Mapping[str, Observation],
-        scope: frozenset[str] | None,
-        holds: bool,
-    ) -> Situation:
-        before = frozenset(s for name in drivers for s in self.store.fact(SERVICES + name) or ())
-        removed = before - state.services if state.whole and state.services else frozenset[str]()
-        if state.whole and not state.services and len(before) == 1:
-            removed = before
-        held: dict[ResourceId, Hold] = {i: h for i, (h, _) in self.store.holds().items()} if holds else {}
-        in_scope = [d for d in state.desired if d.id.target in drivers]
-        return Situation(
-            revision=state.revision,
-            desired=in_scope,
-            observations=observations,
-            capabilities={name: driver.capabilities for name, driver in drivers.items()},
-            baselines=baselines if scope is None else {i: b for i, b in baselines.items() if i.target in drivers},
-            installation=self.installation,
-            now=self.clock.now(),
-            loaded_whole=state.whole,
-            incomplete=state.incomplete,
-            removed=removed,
-            suspended=frozenset(self.store.suspensions()),
-            elsewhere=self._elsewhere(drivers, state.environment),
-            environment=state.environment,
-            deployments=state.deployments,
-            holds=held,
-            rails=self.rails,
-            problems=state.problems,
-            warnings=(*state.warnings, *_of_policies(state, observations)),
-        )
+    def _known(
+        self, drivers: Mapping[str, Driver], baselines: Mapping[ResourceId, Baseline], whole: bool, holds: bool
+    ) -> Known:
+        """What the record says of the targets in scope.
 
-    def _elsewhere(self, targets: Iterable[str], environment: str) -> dict[str, Origin]:
-        """Targets last applied to from another repo or in another environment, with what that was."""
-        if not self.origin:
-            return {}
-        here = Origin(self.origin, environment)
-        recorded = ((name, recorded_origin(self.store, name)) for name in targets)
-        return {name: before for name, before in recorded if before is not None and before != here}
+        Args:
+            whole: The scope is everything.
+            holds: Whether changes that failed lately wait for their time.
+        """
+        return Known(
+            self.installation,
+            baselines if whole else {i: b for i, b in baselines.items() if i.target in drivers},
+            {name: self.store.fact(SERVICES + name) or () for name in drivers},
+            frozenset(self.store.suspensions()),
+            {i: h for i, (h, _) in self.store.holds().items()} if holds else {},
+            self.origin,
+            {name: origin for name in drivers if (origin := recorded_origin(self.store, name)) is not None},
+            self.rails,
+        )
 
     def _report(
         self, made: Plan, observations: Mapping[str, Observation], baselines: Mapping[ResourceId, Baseline]
@@ -240,7 +215,7 @@ class Reconciler:
             timed_out = timed_out or late
         outcome = Outcome(
             look.plan,
-            self.look(look.scope, look.tree).report if results else look.report,
+            self.look(look.scope, look.tree) if results else look,
             tuple(results.values()),
             refusals,
             tuple(lifted.values()),

@@ -21,6 +21,7 @@ from reconciler.core.contents import Revision
 from reconciler.core.resources import ResourceId
 from reconciler.core.secrets import Secret, SecretRef
 from reconciler.core.values import MISSING, Unknown, has_secret, unknowns, walk
+from reconciler.views import basis as basis_view
 from reconciler.views import problems as problem_view
 from reconciler.views.grouping import counts
 from reconciler.views.values import masked
@@ -41,6 +42,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "digest": plan.digest,
         "revision": revision(plan.revision),
         "environment": plan.environment,
+        "basis": basis_view.as_json(plan.basis) if plan.basis is not None else None,
         "summary": {action.value: count for action, count in counts(plan).items()},
         "pending": plan.pending,
         "drifted": bool(plan.drift),

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from reconciler.core.change import Change, Plan
 from reconciler.core.dataclass import dataclass
+from reconciler.views import basis as basis_view
 from reconciler.views import plan_text
 from reconciler.views import problems as problem_view
 from reconciler.views.grouping import duration, effect, groups, name_of, summary_line
@@ -128,6 +129,11 @@ def _head(plan: Plan) -> Iterator[str]:
     yield ""
     where = f" in `{code(plan.environment)}`" if plan.environment else ""
     yield f"`{code(plan.revision.short)}`{where} {escape(plan.revision.subject[:200])}".rstrip()
+    if plan.basis is not None:
+        yield escape(basis_view.sentence(plan.basis))
+        for warning in basis_view.warnings(plan.basis):
+            yield ""
+            yield f"> {escape(warning)}"
     if plan.estimate is not None:
         slow = ", ".join(
             f"{escape(target)} {duration(seconds)} ({escape(why)})"

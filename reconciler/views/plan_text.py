@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from reconciler.core.change import Action, Cause, Change, Drift, DriftedField, FieldChange, Plan
 from reconciler.core.resources import Completeness
+from reconciler.views import basis as basis_view
 from reconciler.views import problems as problem_view
 from reconciler.views.grouping import Group, duration, effect, groups, name_of, summary_line
 from reconciler.views.style import OF_ACTION, PLAIN, Style
@@ -24,6 +25,8 @@ def render(plan: Plan, style: Style = PLAIN) -> str:
 
 def _lines(plan: Plan, style: Style) -> Iterator[str]:
     yield f"{style.paint('Plan for', 'bold')} {_revision(plan)}"
+    if plan.basis is not None:
+        yield basis_view.sentence(plan.basis)
     for group in groups(plan):
         yield ""
         yield style.paint(printable(group.title), "bold")
@@ -33,6 +36,9 @@ def _lines(plan: Plan, style: Style) -> Iterator[str]:
     yield from _blocked(plan, style)
     yield from _refused(plan, style)
     yield from _targets(plan, style)
+    if plan.basis is not None and (told := basis_view.warnings(plan.basis)):
+        yield ""
+        yield from (style.paint(line, "yellow") for line in told)
     found = [*plan.problems, *plan.warnings]
     if found:
         yield ""

@@ -1,6 +1,7 @@
-"""What the daemon answers over HTTP: `/healthz`, `/readyz`, `/metrics` and `/api/status`; it reads, and takes nothing.
+"""What the daemon answers over HTTP: `/healthz`, `/readyz`, `/metrics`, `/api/status`, `/snapshot`; it takes no orders.
 
-No body is read, nothing secret is told: outputs of resources are left out but for a service's address.
+No body is read, nothing secret is told: outputs of resources are left out but for a service's address, and a snapshot
+holds labels where there are secrets.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from reconciler.core.errors import ReconcilerError
 from reconciler.core.report import ServiceReport
-from reconciler.engine.daemon import Board, Options, Serve, Server, Snapshot
+from reconciler.engine.daemon import Board, Options, Published, Serve, Server, Snapshot
 from reconciler.web.metrics import Metrics
 from reconciler.web.server import WebServer
 
@@ -23,8 +25,8 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 STATUS_VERSION = 1
 
 
-def app_of(board: Board, metrics: Metrics, options: Options) -> Starlette:
-    """The application over a board."""
+def app_of(board: Board, metrics: Metrics, options: Options, published: Published) -> Starlette:
+    """The application over a board and the snapshot."""
 
     def healthz(_request: Request) -> Response:
         return _health(board.snapshot(), options.silence_seconds)
@@ -38,12 +40,16 @@ def app_of(board: Board, metrics: Metrics, options: Options) -> Starlette:
     def status(_request: Request) -> Response:
         return _json(status_of(board.snapshot()))
 
+    def snapshot(_request: Request) -> Response:
+        return _snapshot(published)
+
     metrics.reads(board)
     routes: list[tuple[str, Callable[[Request], Response]]] = [
         ("/healthz", healthz),
         ("/readyz", readyz),
         ("/metrics", of_metrics),
         ("/api/status", status),
+        ("/snapshot", snapshot),
     ]
     return Starlette(routes=[Route(path, endpoint, methods=["GET"]) for path, endpoint in routes])
 
@@ -51,8 +57,8 @@ def app_of(board: Board, metrics: Metrics, options: Options) -> Starlette:
 def serving(listen: str, metrics: Metrics) -> Serve:
     """What starts the daemon's web server on an address (`host:port`)."""
 
-    def serve(board: Board, options: Options) -> Server:
-        return WebServer(app_of(board, metrics, options), listen)
+    def serve(board: Board, options: Options, published: Published) -> Server:
+        return WebServer(app_of(board, metrics, options, published), listen)
 
     return serve
 
@@ -76,6 +82,16 @@ def _ready(snapshot: Snapshot) -> Response:
     waiting = sorted(name for name, status in snapshot.targets.items() if status.last is None)
     body = {"ok": snapshot.ready, "loaded": snapshot.loaded, "stopping": snapshot.stopping, "waitingFor": waiting}
     return _json(body, 200 if snapshot.ready else 503)
+
+
+def _snapshot(published: Published) -> Response:
+    try:
+        signed = published.newest()
+    except ReconcilerError as error:
+        return _json({"ok": False, "reason": error.message}, 503)
+    if signed is None:
+        return _json({"ok": False, "reason": "not all targets were reconciled yet"}, 503)
+    return Response(signed, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 def status_of(snapshot: Snapshot) -> dict[str, Any]:

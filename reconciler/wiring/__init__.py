@@ -4,10 +4,10 @@ Two ways lead out of here: `offline` renders without store, identity or access; 
 """
 
 from reconciler.wiring.drivers import TargetDrivers
-from reconciler.wiring.opening import Installation, daemon_parts, installation, origin_of
+from reconciler.wiring.opening import Installation, daemon_parts, installation, origin_of, publisher
 from reconciler.wiring.operator import load_settings, rails, source_settings
 from reconciler.wiring.places import Places, document_cache, make_private, open_repo, open_store
-from reconciler.wiring.rendering import Offline, offline
+from reconciler.wiring.rendering import Offline, offline, offline_with
 
 __all__ = [
     "Installation",
@@ -20,9 +20,11 @@ __all__ = [
     "load_settings",
     "make_private",
     "offline",
+    "offline_with",
     "open_repo",
     "open_store",
     "origin_of",
+    "publisher",
     "rails",
     "source_settings",
 ]

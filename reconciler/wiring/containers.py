@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from reconciler.targets.local.docker.driver import DockerDriver
     from reconciler.targets.local.docker.render import Naming
     from reconciler.targets.local.driver import EngineDriver, LocalDriver
+    from reconciler.targets.local.render import Choice
     from reconciler.wiring.places import Places
 
 
@@ -145,6 +146,16 @@ def naming(settings: Settings | None) -> Naming:
 
 def local_renderer(target: Target, settings: Settings | None) -> Renderer:
     """The half of a local target's driver that offline plans need; the machine is not looked at."""
+    return renderer_of(target, naming(settings), Declared(target), containers=False)
+
+
+def renderer_of(target: Target, named: Naming, choice: Choice, *, containers: bool) -> Renderer:
+    """What renders for a local target.
+
+    Args:
+        choice: The engine of services that ask for none.
+        containers: Whether there may be containers of the target.
+    """
     from reconciler.targets.local.process.render import ProcessRenderer
     from reconciler.targets.local.render import LocalRenderer
 
@@ -152,9 +163,9 @@ def local_renderer(target: Target, settings: Settings | None) -> Renderer:
         from reconciler.targets.local.docker.render import DockerRenderer
 
         here = not str(target.block.get("dockerHost") or "unix:").startswith(("tcp:", "ssh:"))
-        return DockerRenderer(target.name, naming(settings), here=here)
+        return DockerRenderer(target.name, named, here=here)
 
-    return LocalRenderer(ProcessRenderer(target.name), docker, Declared(target), lambda: False)
+    return LocalRenderer(ProcessRenderer(target.name), docker, choice, lambda: containers)
 
 
 def local_driver(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from reconciler.core.dataclass import dataclass
@@ -18,12 +19,15 @@ if TYPE_CHECKING:
     from reconciler.core.deployment import Target
     from reconciler.core.driver import Driver
     from reconciler.core.resources import ResourceId
+    from reconciler.core.situation import Situation
     from reconciler.engine.clock import Clock
     from reconciler.engine.daemon.announcing import Announcement
     from reconciler.engine.daemon.parts import Parts as DaemonParts
+    from reconciler.engine.daemon.published import Publish
     from reconciler.engine.identity import Identity
     from reconciler.engine.reconcile import Reconciler
     from reconciler.engine.secrets import Keyring
+    from reconciler.engine.snapshot.signing import Signer
     from reconciler.engine.store import Store
     from reconciler.manifests.cache import DocumentCache
     from reconciler.secrets.sources import Sources
@@ -155,7 +159,9 @@ def installation(
 
 def origin_of(source: Source) -> str:
     """Which repo and path a source reads, for the rail against two repos on one state directory."""
-    return f"{source.origin}, path {source.path}" if source.path else source.origin
+    from reconciler.engine.known import described
+
+    return described(source.origin, source.path)
 
 
 def daemon_parts(
@@ -179,7 +185,11 @@ def daemon_parts(
     opened.reconciler.origin = origin_of(source)
     options = Options()
     if settings is not None:
-        options = Options(full_look_seconds=settings.daemon.full_look_seconds, workers=settings.daemon.workers)
+        options = Options(
+            full_look_seconds=settings.daemon.full_look_seconds,
+            workers=settings.daemon.workers,
+            snapshot_file=settings.snapshot.file,
+        )
 
     def close() -> None:
         opened.close()
@@ -190,10 +200,21 @@ def daemon_parts(
 
         repository = source.repository
         watch = Watch(repository.git_folder, repository.common_folder)
-        return DaemonParts(opened.reconciler, (watch.events,), None, options, announcement=announcement, close=close)
-    seconds = settings.repo.poll_seconds if settings else 30.0
+        return DaemonParts(
+            opened.reconciler,
+            (watch.events,),
+            options=options,
+            announcement=announcement,
+            publish=publisher(opened, source),
+            close=close,
+        )
     return DaemonParts(
-        opened.reconciler, (), Poll(source.peek, seconds), options, announcement=announcement, close=close
+        opened.reconciler,
+        poll=Poll(source.peek, settings.repo.poll_seconds if settings else 30.0),
+        options=options,
+        announcement=announcement,
+        publish=publisher(opened, source),
+        close=close,
     )
 
 
@@ -205,3 +226,37 @@ def _announcement(settings: Settings | None, environment: str) -> Announcement |
 
     poster = status_poster(settings, environment)
     return Announcement(poster.name, poster)
+
+
+def publisher(opened: Installation, source: Source) -> Publish:
+    """What makes signed snapshots of an installation; the signing key is made when it is first needed."""
+    from reconciler.engine.snapshot.making import SnapshotMaker
+    from reconciler.wiring.surroundings import settings_told
+
+    settings = opened.settings
+    allowed = settings.targets.allowed if settings else None
+    maker = SnapshotMaker(
+        opened.identity.installation,
+        source.origin,
+        source.path,
+        opened.store,
+        opened.clock,
+        opened.registries,
+        opened.targets,
+        settings_told(settings),
+        rails(settings),
+        tuple(allowed) if allowed is not None else None,
+    )
+
+    @functools.cache
+    def signer() -> Signer:
+        from reconciler.engine.snapshot.signing import Signer
+
+        return Signer(opened.identity.installation, opened.identity.key)
+
+    def publish(seen: Mapping[str, Situation | None]) -> bytes:
+        from reconciler.engine.snapshot.document import to_text
+
+        return signer().sign(to_text(maker.make(seen)))
+
+    return publish

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reconciler.core.deployment import Target
     from reconciler.core.driver import Renderer
     from reconciler.engine.desired import DesiredStates
+    from reconciler.engine.snapshot.document import Snapshot
     from reconciler.manifests.cache import DocumentCache
     from reconciler.settings import Settings
 
@@ -58,11 +59,30 @@ def offline(places: Places, settings: Settings | None, cache: DocumentCache, env
         return local_renderer(target, settings)
 
     of_models, of_environments = artifact_settings(settings)
-    targets = TargetDrivers(make, settings.targets.allowed if settings else None)
     built_in = (
         ModelRenderer(of_models, registered),
         EnvironmentRenderer(of_environments, lambda: find_machine(os.environ, of_environments), cache),
         ImageRenderer(image_settings(settings), RUNTIME_VERSION),
     )
+    targets = TargetDrivers(make, settings.targets.allowed if settings else None)
     states = DesiredStates(targets, built_in, None, cache, environment)
+    return Offline(states, targets, built_in)
+
+
+def offline_with(snapshot: Snapshot, cache: DocumentCache) -> Offline:
+    """What renders as the installation does that published a snapshot; secrets become its labels.
+
+    Raises:
+        InvalidError: What rendering depends on there cannot be read.
+    """
+    from reconciler.engine.desired import DesiredStates
+    from reconciler.engine.snapshot.reading import ByReference
+    from reconciler.wiring.surroundings import registries_as, target_as
+
+    def make(target: Target) -> Renderer:
+        return target_as(snapshot, target)
+
+    built_in = registries_as(snapshot, cache)
+    targets = TargetDrivers(make, snapshot.allowed)
+    states = DesiredStates(targets, built_in, ByReference(), cache, snapshot.environment)
     return Offline(states, targets, built_in)

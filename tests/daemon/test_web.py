@@ -14,7 +14,8 @@ from reconciler.core.contents import Revision
 from reconciler.core.errors import InvalidError
 from reconciler.core.report import Report, ServiceReport, Sync
 from reconciler.core.resources import Health, ResourceId
-from reconciler.engine.daemon import Board, Daemon, Options, Reconciled
+from reconciler.engine.clock import SystemClock
+from reconciler.engine.daemon import Board, Daemon, Options, Published, Reconciled
 from reconciler.web.app import app_of, serving
 from reconciler.web.metrics import Metrics
 from reconciler.web.server import WebServer, bind, is_loopback
@@ -34,7 +35,8 @@ class Board2(Board):
 @pytest.fixture
 def served() -> Iterator[tuple[Board2, httpx.Client, Metrics]]:
     board, metrics = Board2(), Metrics()
-    server = WebServer(app_of(board, metrics, Options(silence_seconds=60.0)), "127.0.0.1:0")
+    published = Published(board, SystemClock(), lambda: None)
+    server = WebServer(app_of(board, metrics, Options(silence_seconds=60.0), published), "127.0.0.1:0")
     with httpx.Client(base_url=f"http://{server.address}", trust_env=False) as client:
         yield board, client, metrics
     server.close()

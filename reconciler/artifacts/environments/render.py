@@ -6,9 +6,12 @@ where there is a memory: reading requirements takes longer than a plan of a thou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from reconciler.artifacts.environments.interpreters import Interpreter
 from reconciler.artifacts.environments.machine import SPARK, Machine
 from reconciler.artifacts.environments.settings import EnvironmentSettings
 from reconciler.core.deployment import ENVIRONMENTS_TARGET, Deployment, Environment
@@ -56,6 +59,31 @@ class EnvironmentRenderer:
             parallel=self._settings.parallel,
             deadline_seconds=self._settings.build_seconds + 60.0,
         )
+
+    def surroundings(self) -> Mapping[str, Any]:
+        """This machine's Pythons and Java, of which a plan tells, and whether others may take their place."""
+        return {
+            "pythons": [".".join(map(str, one.version)) for one in self.machine.interpreters],
+            "java": self.machine.java is not None,
+            "allowPythonOverride": self._settings.allow_python_override,
+        }
+
+    @classmethod
+    def elsewhere(cls, surroundings: Mapping[str, Any], facts: Facts | None = None) -> EnvironmentRenderer:
+        """One that renders as the one does that told of these surroundings.
+
+        Raises:
+            InvalidError: They are none.
+        """
+        try:
+            pythons = [tuple(int(part) for part in str(text).split(".")) for text in surroundings.get("pythons", ())]
+        except (TypeError, ValueError) as exc:
+            raise InvalidError("the versions of Python that environments are made of cannot be read") from exc
+        nowhere = Path(os.devnull)
+        found = tuple(Interpreter(version, nowhere) for version in pythons)
+        machine = Machine(found, nowhere if surroundings.get("java") else None)
+        settings = EnvironmentSettings(allow_python_override=bool(surroundings.get("allowPythonOverride", True)))
+        return cls(settings, lambda: machine, facts)
 
     def render(self, deployment: Deployment) -> Sequence[Desired]:
         """The environment a deployment declares.

@@ -142,7 +142,7 @@ def _regenerate(arguments: Namespace, console: Console, session: Session, opened
 
         def work(progress: Any, cancel: Any) -> Outcome:
             results = opened.reconciler.execute(look, changes, options, progress, cancel)
-            outcome = Outcome(look.plan, look.report, results, cancelled=cancel.reason)
+            outcome = Outcome(look.plan, look, results, cancelled=cancel.reason)
             record_run(opened.store, look, outcome, options, sum(r.seconds for r in results), opened.clock.now())
             return outcome
 

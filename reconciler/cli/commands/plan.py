@@ -7,6 +7,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from reconciler.cli import exits
+from reconciler.cli.against import add_snapshot, refuse_stray
 from reconciler.cli.annotating import annotate, annotating
 from reconciler.cli.console import Console
 from reconciler.cli.parser import FORMATS, Parser, add_annotations, add_output, add_settings, add_source
@@ -32,6 +33,7 @@ def configure(parser: Parser) -> None:
             ("reconciler plan --repo https://git.example/ml.git", "a remote repo"),
             ("reconciler plan --base origin/main --offline", "what a branch changes, without access to anything"),
             ("reconciler plan --out plan.json", "save it, for `reconciler apply --plan plan.json`"),
+            ("reconciler plan --snapshot https://ml.example/snapshot", "against what the daemon saw, without access"),
             ("reconciler plan -o markdown", "for a pull request"),
             ("reconciler plan --annotations github", "problems of manifests beside the files, in a workflow"),
             ("reconciler plan --detailed-exitcode", "2 pending, 3 drift, 4 both"),
@@ -50,6 +52,7 @@ def configure(parser: Parser) -> None:
     )
     parser.add_argument("--detailed-exitcode", action="store_true", help="exit with 2, 3 or 4 if there is work")
     add_annotations(parser)
+    add_snapshot(parser)
     add_source(parser)
     add_settings(parser)
     add_output(parser, FORMATS)
@@ -58,13 +61,9 @@ def configure(parser: Parser) -> None:
 def run(arguments: Namespace, console: Console) -> int:
     """Makes the plan and prints it."""
     session = Session(arguments)
-    offline = arguments.offline or arguments.base is not None
-    if offline and arguments.out:
-        raise UsageError("an offline plan is not saved, since it says nothing about the targets", hint="plan online")
     try:
         with annotating(session, console):
-            look = None if offline else _look(session)
-            made = look.plan if look is not None else offline_plan(session, arguments.base)
+            look, made = _made(session, arguments)
         annotate((*made.problems, *made.warnings), session, console)
         show(plan_for(made, arguments), console)
         if look is not None and arguments.out:
@@ -72,6 +71,25 @@ def run(arguments: Namespace, console: Console) -> int:
     finally:
         session.close()
     return code(made, detailed=arguments.detailed_exitcode)
+
+
+def _made(session: Session, arguments: Namespace) -> tuple[Look | None, Plan]:
+    """The plan, with the look at the targets that it comes from; None where nothing was looked at."""
+    against = arguments.snapshot is not None
+    offline = arguments.offline or arguments.base is not None
+    if against and offline:
+        raise UsageError("--snapshot and --base compare with different things", hint="leave one of them away")
+    if (against or offline) and arguments.out:
+        raise UsageError("a plan is saved that was made from the targets themselves", hint="plan online")
+    if against:
+        from reconciler.cli.against import plan_against
+
+        return None, plan_against(session, arguments)
+    refuse_stray(arguments)
+    if offline:
+        return None, offline_plan(session, arguments.base)
+    look = _look(session)
+    return look, look.plan
 
 
 def _save(look: Look, path: str, session: Session, console: Console) -> None:

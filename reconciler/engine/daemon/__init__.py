@@ -5,6 +5,7 @@ from reconciler.engine.daemon.board import Board, Reconciled, Snapshot
 from reconciler.engine.daemon.daemon import Daemon
 from reconciler.engine.daemon.logs import configure_logging
 from reconciler.engine.daemon.parts import Options, Parts, Poll, Serve, Server, Watch
+from reconciler.engine.daemon.published import Published
 from reconciler.engine.daemon.queue import Pace
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Pace",
     "Parts",
     "Poll",
+    "Published",
     "Reconciled",
     "Serve",
     "Server",

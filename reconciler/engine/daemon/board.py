@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from reconciler.core.dataclass import dataclass, field, replace
 from reconciler.core.problems import Problem
 from reconciler.core.report import Report, ServiceReport
+from reconciler.core.situation import Situation
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +157,7 @@ class Board:
         self._version = 0
         self._targets: dict[str, TargetStatus] = {}
         self._reports: dict[str, Report] = {}
+        self._seen: dict[str, Situation] = {}
 
     # Writing
 
@@ -169,6 +171,7 @@ class Board:
             self._environment = environment
             self._targets = {name: self._targets.get(name, TargetStatus(now, life=now)) for name in targets}
             self._reports = {name: report for name, report in self._reports.items() if name in self._targets}
+            self._seen = {name: seen for name, seen in self._seen.items() if name in self._targets}
             self._tell()
 
     def source_failed(self, message: str) -> None:
@@ -189,8 +192,12 @@ class Board:
             if target in self._targets:
                 self._targets[target] = replace(self._targets[target], life=self._monotonic())
 
-    def ended(self, record: Reconciled, report: Report | None) -> None:
-        """A reconcile ended."""
+    def ended(self, record: Reconciled, report: Report | None, seen: Situation | None = None) -> None:
+        """A reconcile ended.
+
+        Args:
+            seen: What was known and seen of the target at its end; without it, what was seen before stands.
+        """
         now = self._monotonic()
         with self._changed:
             before = self._targets.get(record.target, TargetStatus(now))
@@ -200,6 +207,8 @@ class Board:
             )
             if report is not None:
                 self._reports[record.target] = report
+            if seen is not None:
+                self._seen[record.target] = seen
             self._tell()
         for observer in self._observers:
             observer(record)
@@ -240,6 +249,11 @@ class Board:
         with self._changed:
             report = self._reports.get(target)
         return {service.name: service for service in report.services} if report else {}
+
+    def seen(self) -> dict[str, Situation | None]:
+        """What was last known and seen of each target; None for one that no reconcile has looked at yet."""
+        with self._changed:
+            return {name: self._seen.get(name) for name in self._targets}
 
     def wait(self, ready: Callable[[Mapping[str, TargetStatus]], bool], seconds: float) -> bool:
         """Waits until the targets' states meet a condition, the daemon stops, or the time is over."""

@@ -25,6 +25,7 @@ from reconciler.engine.daemon.inputs import Inputs, concerns, load_inputs, targe
 from reconciler.engine.daemon.notify import Notifier
 from reconciler.engine.daemon.orders import Orders
 from reconciler.engine.daemon.parts import Parts, Serve, Server
+from reconciler.engine.daemon.published import Published
 from reconciler.engine.daemon.queue import SOURCE, Queue, Work
 from reconciler.engine.daemon.signals import Ending, Signals
 from reconciler.engine.daemon.triggers import POLL, WATCH, EventBook, EventThreads, Threads, polling, watching
@@ -99,6 +100,7 @@ class Daemon:
             lambda: self._queue.depth(self.clock.monotonic()),
             observers,
         )
+        self.published = Published(self.board, self.clock, lambda: self._parts.publish)
         self._notifier = Notifier()
         self._orders = Orders(self, wake_file)
         self._events = EventThreads(self._happened, self.clock)
@@ -137,7 +139,7 @@ class Daemon:
                 + (f", listening on {holder.address}" if holder.address else ""),
                 hint="stop it first, or give this one another state directory",
             )
-        server = self._serve(self.board, self._parts.options) if self._serve is not None else None
+        server = self._serve(self.board, self._parts.options, self.published) if self._serve is not None else None
         try:
             address = server.address if server is not None else ""
             with self.store.writing("daemon", address) as lease, Signals(self, self._handle_signals):
@@ -154,6 +156,7 @@ class Daemon:
         self._orders.settle()
         self._start_triggers()
         self._standing.start("requests", self._orders.work)
+        self._standing.start("snapshot", self._keep_snapshot)
         self._queue.wake(SOURCE, "start", self.clock.monotonic())
         self._notifier.tell("READY=1")
         try:
@@ -225,6 +228,9 @@ class Daemon:
             self._triggers.start("poll", polling(parts.poll, wake, self.clock, self._jitter))
         if parts.announcement is not None:
             self._triggers.start("forge", Announcer(parts.announcement, self.board, self.store, self.clock).work)
+
+    def _keep_snapshot(self, stop: threading.Event) -> None:
+        self.published.write_to(lambda: self._parts.options.snapshot_file, stop)
 
     def _loop(self) -> None:
         watchdog = self._notifier.watchdog_seconds
@@ -420,7 +426,7 @@ class Daemon:
         return worker
 
     def _after(self, key: str, run: Run) -> None:
-        self.board.ended(run.record, run.report)
+        self.board.ended(run.record, run.report, run.seen)
         now = self.clock.monotonic()
         pause = self._queue.done(key, now, failed=run.again.unreachable)
         if pause:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from reconciler.core.dataclass import dataclass, field
 from reconciler.engine.daemon.announcing import Announcement
 from reconciler.engine.daemon.board import Board
+from reconciler.engine.daemon.published import Publish, Published
 from reconciler.engine.daemon.queue import Pace
 from reconciler.engine.reconcile import Reconciler
 
@@ -40,6 +42,7 @@ class Options:
         grace_seconds: How long running driver calls may take to end when the daemon is asked to stop.
         silence_seconds: Without a sign of life for so long, a target makes the daemon count as hung.
         pace: How often one target is looked at.
+        snapshot_file: Where the snapshot is kept for others; None for nowhere.
     """
 
     full_look_seconds: float = 60.0
@@ -48,6 +51,7 @@ class Options:
     grace_seconds: float = 30.0
     silence_seconds: float = 300.0
     pace: Pace = field(default_factory=Pace)
+    snapshot_file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class Parts:
         watches: On the manifest repo, for working copies.
         poll: For remotes.
         announcement: What a forge is told of commits; None for nothing.
+        publish: Makes snapshots; None for none.
         close: Called when nothing uses these parts any more.
     """
 
@@ -67,6 +72,7 @@ class Parts:
     poll: Poll | None = None
     options: Options = field(default_factory=Options)
     announcement: Announcement | None = None
+    publish: Publish | None = None
     close: Callable[[], None] = lambda: None
 
 
@@ -83,5 +89,5 @@ class Server(Protocol):
         ...
 
 
-Serve: TypeAlias = Callable[[Board, Options], Server]
-"""Starts a server that reads the board; raises InvalidError where the address cannot be had."""
+Serve: TypeAlias = Callable[[Board, Options, Published], Server]
+"""Starts a server that reads the board and the snapshot; raises InvalidError where the address cannot be had."""

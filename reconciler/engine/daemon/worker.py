@@ -13,6 +13,7 @@ from reconciler.core.errors import ReconcilerError, StaleError
 from reconciler.core.report import Report
 from reconciler.core.resources import Completeness, Health, Observation
 from reconciler.core.safety import approval_of, standing
+from reconciler.core.situation import Situation
 from reconciler.engine.clock import Cancel
 from reconciler.engine.daemon.again import Again, going_on, look_again
 from reconciler.engine.daemon.board import Reconciled, counted
@@ -35,6 +36,7 @@ class Run:
 
     Args:
         report: Of the target's own services; None if it did not get that far.
+        seen: What was known and seen of the target at the end.
         awaited: Targets whose changes must come before some of this one's.
         changed: Something was carried out, so that those who wait for this target may go on.
     """
@@ -44,6 +46,7 @@ class Run:
     again: Again
     awaited: frozenset[str] = frozenset()
     changed: bool = False
+    seen: Situation | None = None
 
 
 @dataclass
@@ -139,7 +142,8 @@ class TargetWorker:
             blocked=len(blocked),
             reason=self._reason(outcome, observation, [b.reason for b in blocked], word),
         )
-        return Run(made, report, self._next(outcome, observation), outcome.awaited, self._changed(outcome))
+        seen = outcome.last.situation
+        return Run(made, report, self._next(outcome, observation), outcome.awaited, self._changed(outcome), seen)
 
     def _progress(self, event: ProgressEvent) -> None:
         self.alive()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from reconciler.core.dataclass import replace
 from reconciler.core.deployment import Deployment
@@ -67,6 +67,11 @@ class LocalRenderer:
             in_place=(*(f"process:{p}" for p in own.in_place), *(f"container:{p}" for p in other.in_place)),
             restarts=tuple(f"container:{p}" for p in other.restarts),
         )
+
+    def surroundings(self) -> Mapping[str, Any]:
+        """Which engine this machine has for services that ask for none, and whether containers count here."""
+        engine, why = self._chosen()
+        return {"engine": engine, "why": why, "containers": self._uses_docker()}
 
     def render(self, deployment: Deployment) -> Sequence[Desired]:
         """One process group or one container a service. Pure."""
