@@ -32,6 +32,10 @@ def schema() -> _Schema:
                 "digest": _digest("Of what the plan does: equal for plans that do the same."),
                 "revision": _ref("Revision", "The commit that the plan is for."),
                 "environment": _text("The environment that `--env` or the settings chose; empty for none."),
+                "basis": {
+                    "description": "What it was made against; null where that is the targets as they are now.",
+                    "anyOf": [{"type": "null"}, _ref("Basis")],
+                },
                 "summary": {
                     "type": "object",
                     "description": "How many resources there are for each action.",
@@ -78,6 +82,37 @@ def _definitions() -> _Schema:
                 "text": _text("All of it, as the history writes it."),
             },
             "A commit.",
+        ),
+        "Basis": {
+            "description": "What a plan was made against, where that is not the targets as they are now.",
+            "anyOf": [_ref("CommitBasis"), _ref("SnapshotBasis")],
+        },
+        "CommitBasis": _object(
+            {
+                "kind": {"const": "commit", "description": "Another commit, as if it had been applied."},
+                "revision": _text("Which; empty for none, where everything is new."),
+            },
+            "A plan between two commits.",
+        ),
+        "SnapshotBasis": _object(
+            {
+                "kind": {"const": "snapshot", "description": "What a daemon observed, signed."},
+                "revision": _text("The one that was being reconciled then."),
+                "installation": _text("Whose snapshot it is."),
+                "observedAt": _text("When the target was seen that was seen longest ago (ISO 8601, UTC)."),
+                "ageSeconds": _count("Seconds from then to this plan."),
+                "old": _flag("Older than the daemon should let it become."),
+                "notCompared": _list(_ref("NotCompared"), "Of which the snapshot does not say what there is."),
+            },
+            "A plan against a snapshot.",
+        ),
+        "NotCompared": _object(
+            {
+                "resource": _text("Its id: target, kind and name."),
+                "pointer": _text("Where in it, as a JSON pointer."),
+                "reference": _text("Where the secret comes from; empty for a field that was not ours before."),
+            },
+            "A value that could not be compared.",
         ),
         "Change": _object(
             {

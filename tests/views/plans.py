@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from reconciler.core.basis import Basis, NotCompared
 from reconciler.core.change import (
     Action,
     Blocked,
@@ -103,6 +104,14 @@ def everything() -> Plan:
         suspended=("paused",),
         unseen={"edge": "timed out after 10 s\nlast log line"},
         estimate=Estimate(725.0, {"laptop": (725.0, "it takes 20 calls a minute, and this needs 240")}),
+        basis=Basis(
+            "snapshot",
+            "main@1f0c2d1",
+            "rc-1f0c2d1a4b5e",
+            1_700_000_000.0,
+            1260.0,
+            (NotCompared("laptop/process/diabetes", "/environmentVariables/TOKEN", "env:ML_TOKEN"),),
+        ),
     )
 
 
@@ -159,4 +168,6 @@ plans = st.builds(
     targets=st.dictionaries(names, st.sampled_from(Completeness), max_size=3),
     unseen=st.dictionaries(names, texts, max_size=2),
     estimate=st.none() | estimates,
+    basis=st.none()
+    | st.builds(Basis, st.sampled_from(["commit", "snapshot"]), texts, texts, st.floats(0, 2e9), st.floats(0, 1e7)),
 )
