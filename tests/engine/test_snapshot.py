@@ -25,20 +25,23 @@ from reconciler.core.secrets import Secret, SecretRef, seal
 from reconciler.core.situation import Hold, Situation
 from reconciler.core.values import transform
 from reconciler.engine.desired import DesiredState
-from reconciler.engine.snapshot.document import Snapshot, from_text, to_text
+from reconciler.engine.snapshot.document import Snapshot, as_json, from_text, to_text
 from reconciler.engine.snapshot.labels import labelled
 from reconciler.engine.snapshot.making import SnapshotMaker
 from reconciler.engine.snapshot.reading import situation_from
+from reconciler.engine.snapshot.schema import schema
 from reconciler.engine.snapshot.signing import PAYLOAD_TYPE, PublicKey, Signer, open_envelope
 from reconciler.engine.store import Store
 from reconciler.views import plan_json, plan_text
 from tests.core.model import KIND, POLICIES, SPECS, US, VALUES, Loop, ModelTarget, id_of
+from tests.views import schemas
 
 from .conftest import FakeClock
 
 KEY = b"k" * 32
 NOW = 1_700_000_000.0
 CANARY = "hunter2-canary"
+STRICT = schemas.strict(schema())
 REFS = [
     SecretRef("env", "A"),
     SecretRef("env", "B"),
@@ -148,7 +151,7 @@ class Life:
                 records[id_] = replace(observed, health=Health.MISSING, reason="it ended")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(OPERATIONS, max_size=8))
 def test_a_plan_against_a_snapshot_is_the_plan_against_the_target(maker: SnapshotMaker, events: list[Any]) -> None:
     """Whatever happened before: without the key and without the target, the same text, JSON and digest."""
@@ -160,7 +163,7 @@ def test_a_plan_against_a_snapshot_is_the_plan_against_the_target(maker: Snapsho
     same(plan(situation), read(snapshot, life.desired(), situation))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(OPERATIONS, max_size=8))
 def test_no_secret_and_nothing_of_others_is_published(maker: SnapshotMaker, events: list[Any]) -> None:
     """Neither a secret nor its fingerprint nor the value of a field that is not ours is in the text."""
@@ -179,7 +182,7 @@ def test_no_secret_and_nothing_of_others_is_published(maker: SnapshotMaker, even
             assert seal(KEY, f"first of {ref}{'+' * count}").fingerprint not in text
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(OPERATIONS, max_size=6))
 def test_a_snapshot_survives_its_text(maker: SnapshotMaker, events: list[Any]) -> None:
     """Reading what was written gives the same snapshot, and writing it again the same text."""
@@ -190,6 +193,22 @@ def test_a_snapshot_survives_its_text(maker: SnapshotMaker, events: list[Any]) -
     text = to_text(made)
     assert from_text(text) == made
     assert to_text(from_text(text)) == text
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(OPERATIONS, max_size=8))
+def test_a_snapshot_is_as_its_schema_says(maker: SnapshotMaker, events: list[Any]) -> None:
+    """No key is missing, none is there that the schema does not name."""
+    life = Life()
+    for what, how in events:
+        life.happen(what, how)
+    STRICT.validate(as_json(maker.make({"t": life.loop.situation(life.desired()), "u": None})))
+
+
+def test_the_committed_schema_is_fresh_and_describes_every_key() -> None:
+    """`make schema` renews it."""
+    assert json.loads((Path(__file__).parents[2] / "schema" / "snapshot.json").read_text()) == schema()
+    assert schemas.undescribed(schema()) == []
 
 
 # Secrets without a key
@@ -337,7 +356,7 @@ def test_a_signature_is_believed_of_the_pinned_key_alone() -> None:
     assert Signer("rc-one", KEY).public_key == signer.public_key
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 255))
 def test_any_changed_byte_is_noticed(at: int, bits: int) -> None:
     """Whatever byte of the envelope is changed, it is refused, no envelope any more, or still means the same."""
@@ -391,7 +410,7 @@ def test_what_is_no_snapshot_is_told(text: str, says: str) -> None:
     assert caught.value.hint
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_a_damaged_document_is_told(maker: SnapshotMaker, data: st.DataObject) -> None:
     """Wherever a value is replaced by another, it reads as a snapshot or is told to be damaged."""

@@ -3,62 +3,14 @@
 from __future__ import annotations
 
 import http.server
-import ssl
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from reconciler.core.errors import AccessError, InvalidError, ReconcilerError, RefusedError, UnavailableError
 from reconciler.engine.snapshot.fetching import fetch, masked
-
-Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
-
-
-@contextmanager
-def serving(answer: Answer, certificate: Path | None = None) -> Iterator[str]:
-    """A server that answers everything in one way; its address."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            answer(self)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    scheme = "http"
-    if certificate is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        scheme = "https"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"{scheme}://127.0.0.1:{server.server_port}/snapshot"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def says(status: int, body: bytes = b"", **headers: str) -> Answer:
-    """An answer with a status, a body and headers."""
-
-    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        for name, value in headers.items():
-            handler.send_header(name, value)
-        handler.send_header("Content-Length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    return answer
+from tests.engine.addresses import certificate_in, says, serving
 
 
 def test_a_file_is_read_within_its_limit(tmp_path: Path) -> None:
@@ -119,22 +71,23 @@ def test_an_endless_answer_is_cut_off() -> None:
         fetch(address, limit=1_000_000)
 
 
-def test_a_server_that_drips_is_left(tmp_path: Path) -> None:
-    """The time is for the whole transfer, not for each byte."""
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 302 Found\r\nLocation: /s\r\nX: "])
+def test_a_server_that_drips_is_left(head: bytes) -> None:
+    """The time is for the whole transfer, not for each byte, be they of the status, of a header or of the body."""
     over = threading.Event()
 
     def dripping(handler: http.server.BaseHTTPRequestHandler) -> None:
-        handler.send_response(200)
-        handler.end_headers()
+        rest = head or b"HTTP/1.1 200 O"
         try:
-            while not over.wait(0.05):
+            handler.wfile.write(rest)
+            while not over.wait(0.02):
                 handler.wfile.write(b"x")
                 handler.wfile.flush()
         except OSError:
             return
 
     try:
-        with serving(dripping) as address, pytest.raises(UnavailableError, match="did not end within"):
+        with serving(dripping) as address, pytest.raises(UnavailableError, match=r"no whole answer within 0\.5 s"):
             fetch(address, seconds=0.5)
     finally:
         over.set()
@@ -144,7 +97,7 @@ def test_a_silent_server_is_left() -> None:
     """Nothing within the time is an error, not a wait."""
     over = threading.Event()
     with serving(lambda _: over.wait(60) and None) as address:
-        with pytest.raises(UnavailableError, match="no answer within"):
+        with pytest.raises(UnavailableError, match=r"no (whole )?answer within"):
             fetch(address, seconds=0.5)
         over.set()
 
@@ -181,16 +134,16 @@ def test_a_redirection_leads_to_https_alone() -> None:
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """https is verified; with the certificate's authority it is believed."""
-    certificate = tmp_path / "certificate.pem"
-    words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
-    command = ["openssl", *words.split(" "), "-keyout", "-", "-out", "-"]
-    made = subprocess.run(command, capture_output=True, check=True, cwd=tmp_path)
-    certificate.write_bytes(made.stdout)
+    certificate = certificate_in(tmp_path)
     with serving(says(200, b"signed"), certificate) as address:
         with pytest.raises(UnavailableError, match="certificate verify failed"):
             fetch(address)
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         assert fetch(address) == b"signed"
+    with serving(says(200)) as plain, serving(says(302, Location=plain), certificate) as address:
+        for allowed in (False, True):
+            with pytest.raises(RefusedError, match="redirects from https to http://127"):
+                fetch(address, plain_http=allowed)
 
 
 def test_credentials_and_queries_stay_out_of_messages() -> None:

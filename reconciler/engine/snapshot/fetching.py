@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import sys
-import time
+import threading
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from urllib.parse import urljoin, urlsplit
 
 from reconciler.core.errors import AccessError, InvalidError, RefusedError, UnavailableError
@@ -25,7 +26,7 @@ def fetch(location: str, *, plain_http: bool = False, limit: int = MAX_BYTES, se
 
     Raises:
         InvalidError: It is too large, not there, or cannot be read.
-        RefusedError: The address, or one it leads to, is not https.
+        RefusedError: The address, or one it leads to, is not https; https that leads to http never is.
         UnavailableError: It does not answer in time. AccessError: It refuses.
     """
     if "://" in location:
@@ -46,7 +47,9 @@ def fetch(location: str, *, plain_http: bool = False, limit: int = MAX_BYTES, se
 
 def _bounded(data: bytes, location: str, limit: int) -> bytes:
     if len(data) > limit:
-        raise InvalidError(f"the snapshot {masked(location)} has more than {limit:,} bytes")
+        raise InvalidError(
+            f"the snapshot {masked(location)} has more than {limit:,} bytes", hint="see that the address is right"
+        )
     return data
 
 
@@ -61,9 +64,31 @@ def masked(location: str) -> str:
 
 
 def _from_address(location: str, plain_http: bool, limit: int, seconds: float) -> bytes:
+    """Fetches in a thread that is left behind when the time is over: no name service and no drip holds up longer."""
+    answers: SimpleQueue[bytes | Exception] = SimpleQueue()
+    late = threading.Event()
+
+    def work() -> None:
+        try:
+            answers.put(_get(location, plain_http, limit, seconds, late))
+        except Exception as error:  # noqa: BLE001 - raised where somebody waits for it
+            answers.put(error)
+
+    threading.Thread(target=work, name="snapshot", daemon=True).start()
+    try:
+        answer = answers.get(timeout=seconds)
+    except Empty:
+        raise _silent(location, f"no whole answer within {seconds:g} s") from None
+    finally:
+        late.set()
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _get(location: str, plain_http: bool, limit: int, seconds: float, late: threading.Event) -> bytes:
     import httpx
 
-    until = time.monotonic() + seconds
     headers = {"Accept-Encoding": "identity", "User-Agent": "reconciler", "Accept": "application/json"}
     try:
         with httpx.Client(timeout=seconds, headers=headers, trust_env=True) as client:
@@ -71,26 +96,37 @@ def _from_address(location: str, plain_http: bool, limit: int, seconds: float) -
             for _ in range(_REDIRECTS + 1):
                 _allowed(address, plain_http)
                 with client.stream("GET", address) as answer:
-                    if answer.is_redirect:
-                        address = urljoin(address, answer.headers.get("location", ""))
+                    if answer.has_redirect_location:
+                        address = _onwards(address, answer.headers["location"])
                         continue
                     _good(answer.status_code, location)
                     data = bytearray()
-                    # Blocks as they come: gathering them would leave the time unchecked while a server drips.
                     for block in answer.iter_raw():
                         data += block
-                        if len(data) > limit:
+                        if len(data) > limit or late.is_set():
                             break
-                        if time.monotonic() > until:
-                            raise _silent(location, f"it did not end within {seconds:g} s")
                     return _bounded(bytes(data), location, limit)
-            raise InvalidError(f"the snapshot {masked(location)} redirects too often")
+            raise InvalidError(
+                f"the snapshot {masked(location)} redirects too often", hint="see that the address is right"
+            )
     except httpx.TimeoutException as error:
         raise _silent(location, f"no answer within {seconds:g} s") from error
     except (httpx.TransportError, httpx.StreamError) as error:
         raise _silent(location, str(error) or type(error).__name__) from error
     except (httpx.InvalidURL, ValueError) as error:
-        raise InvalidError(f"{masked(location)} is not an address: {error}") from error
+        raise InvalidError(
+            f"{masked(location)} is not an address: {error}", hint="give an https address or a file"
+        ) from error
+
+
+def _onwards(address: str, to: str) -> str:
+    onwards = urljoin(address, to)
+    if address.lower().startswith("https:") and onwards.lower().startswith("http:"):
+        raise RefusedError(
+            f"{masked(address)} redirects from https to {masked(onwards)}",
+            hint="give the address that it is to be fetched from in the end",
+        )
+    return onwards
 
 
 def _silent(location: str, why: str) -> UnavailableError:
@@ -102,7 +138,10 @@ def _silent(location: str, why: str) -> UnavailableError:
 
 def _good(status: int, location: str) -> None:
     if status in (401, 403, 407):
-        raise AccessError(f"the snapshot {masked(location)} is refused ({status})")
+        raise AccessError(
+            f"the snapshot {masked(location)} is refused ({status})",
+            hint="a daemon asks for no credentials, so something before it does: https://USER:PASSWORD@… gives them",
+        )
     if status == 503:
         raise _silent(location, "the daemon has not seen all of its targets yet (503)")
     if status >= 500:

@@ -100,6 +100,7 @@ class Labels:
                 version="",
                 outputs={},
                 events=(),
+                owners={},
             )
         return observed, baseline
 

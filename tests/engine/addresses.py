@@ -1,0 +1,65 @@
+"""A server on this machine that answers everything in one way, over http or https."""
+
+from __future__ import annotations
+
+import http.server
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
+
+
+@contextmanager
+def serving(answer: Answer, certificate: Path | None = None) -> Iterator[str]:
+    """A server that answers everything in one way; its address."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer(self)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    scheme = "http"
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        scheme = "https"
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"{scheme}://127.0.0.1:{server.server_port}/snapshot"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def says(status: int, body: bytes = b"", **headers: str) -> Answer:
+    """An answer with a status, a body and headers."""
+
+    def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        for name, value in headers.items():
+            handler.send_header(name, value)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+def certificate_in(folder: Path) -> Path:
+    """A file with a key and a certificate for 127.0.0.1 that nobody vouches for."""
+    path = folder / "certificate.pem"
+    words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    command = ["openssl", *words.split(" "), "-keyout", "-", "-out", "-"]
+    path.write_bytes(subprocess.run(command, capture_output=True, check=True, cwd=folder).stdout)
+    return path
