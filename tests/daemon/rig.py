@@ -24,6 +24,7 @@ from reconciler.core.smoke import SmokeTest
 from reconciler.core.values import Unknown
 from reconciler.engine.clock import Clock, SystemClock
 from reconciler.engine.daemon import Announcement, Daemon, Options, Pace, Parts, Reconciled, Snapshot
+from reconciler.engine.daemon.published import Publish
 from reconciler.engine.daemon.signals import Ending
 from reconciler.engine.desired import DesiredState
 from reconciler.engine.reconcile import Reconciler
@@ -98,6 +99,7 @@ class Rig:
     watch: bool = True
     observers: Sequence[Callable[[Reconciled], None]] = ()
     announcement: Announcement | None = None
+    publish: Publish | None = None
     ended: queue.Queue[Reconciled] = field(default_factory=queue.Queue)
 
     def __post_init__(self) -> None:
@@ -145,7 +147,7 @@ class Rig:
             INSTALLATION,
         )
         watches = [Watch(self.repo / ".git", self.repo / ".git").events] if self.watch else []
-        return Parts(reconciler, watches, options=self.options, announcement=self.announcement)
+        return Parts(reconciler, watches, options=self.options, announcement=self.announcement, publish=self.publish)
 
     def make(self, **more: Any) -> Daemon:
         """A daemon; not started."""

@@ -101,7 +101,7 @@ def test_status_is_the_report_of_all_targets(served):
     assert body["targets"]["west"]["outcome"] is None
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/api/status"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/api/status", "/snapshot"])
 def test_it_takes_no_orders(served, path):
     """Only reading is possible; other methods and paths are refused, whatever the body."""
     _, client, _ = served
