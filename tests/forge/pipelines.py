@@ -84,18 +84,18 @@ class Checkout:
 
 
 def _shim(folder: Path, log: Path) -> None:
-    """`python3 -m venv` makes an environment in which pip has nothing to do: `reconciler` is the one that is tested."""
-    tool = folder / "tool"
+    """`python3 -m venv` makes an environment in which pip has nothing to do: `reconciler` is the one that is tested.
+
+    Both must be isolated, for the current folder is the pull request's and may have a `pip.py`.
+    """
+    tool, pip, python = folder / "tool", folder / "pip", folder / "python3"
     tokens = '"${GITHUB_TOKEN:-}${GITLAB_TOKEN:-}${SYSTEM_ACCESSTOKEN:-}"'
-    tool.write_text(
-        f'#!/bin/bash\nprintf "%q " {tokens} "$@" >> {log}\necho >> {log}\nexec {sys.executable} -m reconciler "$@"\n'
-    )
-    pip = folder / "pip"
-    pip.write_text(f'#!/bin/bash\nprintf "%q " {tokens} "$@" >> {log}\necho >> {log}\n')
-    python = folder / "python3"
+    call = f'printf "%q " {tokens} "$@" >> {log}\necho >> {log}\n'
+    tool.write_text(f'#!/bin/bash\n{call}exec {sys.executable} -m reconciler "$@"\n')
+    pip.write_text(f'#!/bin/bash\n[ "$1 $2 $3" = "-I -m pip" ] || exit 99\n{call}')
     python.write_text(
-        '#!/bin/bash\nset -e\n[ "$1 $2" = "-m venv" ]\nmkdir -p "$3/bin"\n'
-        f'cp {tool} "$3/bin/reconciler"\ncp {pip} "$3/bin/python"\n'
+        '#!/bin/bash\nset -e\n[ "$1 $2 $3" = "-I -m venv" ]\nmkdir -p "$4/bin"\n'
+        f'cp {tool} "$4/bin/reconciler"\ncp {pip} "$4/bin/python"\n'
     )
     for made in (tool, pip, python):
         made.chmod(0o755)

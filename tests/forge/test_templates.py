@@ -107,10 +107,10 @@ class Service:
                 "CI_MERGE_REQUEST_DIFF_BASE_SHA": base,
                 "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": HEAD,
             }
-        words = {"environment": "RC_ENVIRONMENT", "path": "RC_PATH"}
         job = f".reconciler-{inputs.pop('command', 'plan')}"
         inputs.pop("commit-status", None)
-        return gitlab(checkout, job, {**variables, **{words[k]: v for k, v in inputs.items()}}, self.shell)
+        given = {f"RC_{name.replace('-', '_').upper()}": value for name, value in inputs.items()}
+        return gitlab(checkout, job, {**variables, **given}, self.shell)
 
     def _azure(self, checkout: Checkout, sha: str, token: str, inputs: dict[str, str]) -> Outcome:
         variables = {
@@ -129,7 +129,7 @@ class Service:
                 "SYSTEM_PULLREQUEST_SOURCECOMMITID": HEAD,
                 "SYSTEM_PULLREQUEST_ISFORK": str(self.fork),
             }
-        given = {"commitStatus" if k == "commit-status" else k: v for k, v in inputs.items()}
+        given = {re.sub("-(.)", lambda found: found[1].upper(), name): value for name, value in inputs.items()}
         return azure(checkout, variables, given, token)
 
 
@@ -187,6 +187,29 @@ def test_a_pull_request_of_a_fork_is_planned_and_fails_nothing(service: Service)
     assert service.bench.bodies() == []
     shown = [checkout.folder / "summary.md", checkout.temp / "reconciler-plan.md", checkout.work / "plan.md"]
     assert any("1 to update" in path.read_text() for path in shown if path.exists())
+
+
+@everywhere
+def test_a_pull_request_is_compared_with_a_snapshot(service: Service) -> None:
+    """Production as its daemon saw it, without access to it: there is nothing yet, so everything is new."""
+    state = environment(service.folder / "production")
+    path, origin = service.folder / "snapshot.json", str(service.repo)
+
+    def reconciler(*words: str) -> str:
+        command = [sys.executable, "-m", "reconciler", "snapshot", *words]
+        return subprocess.run(command, cwd=origin, env=state, check=True, capture_output=True, text=True).stdout
+
+    reconciler("--out", str(path))
+    key = reconciler("--public-key").strip()
+    inputs = {"snapshot": str(path), "snapshot-key": key, "snapshot-repo": origin}
+    checkout, done = service.run(**inputs)
+    assert done.code == 0, done.log
+    (body,) = service.bench.bodies()
+    assert "3 to create" in body
+    assert re.search(r"Compared with what rc\\-\w+ saw \d+s ago", body)
+    assert [bool(words[0]) for words in checkout.calls() if words[1] == "plan"] == [False]
+    _, refused = service.run(**{**inputs, "snapshot-key": "rc-1:ed25519:" + "A" * 43 + "="})
+    assert (refused.code, "is not signed by rc-1" in refused.log) == (13, True), refused.log
 
 
 @pytest.mark.long
@@ -300,7 +323,7 @@ def test_what_the_action_refuses(service: Service, event: str, inputs: dict[str,
     service.event = event
     checkout, done = service.run(**inputs)
     assert (done.code, told in done.log) == (10, True), done.log
-    assert [words[1] for words in checkout.calls() if words[1] not in ("-m", "--version")] == []
+    assert [words[1] for words in checkout.calls() if words[1] not in ("-I", "--version")] == []
 
 
 @pytest.mark.long
