@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import httpx
 import pytest
 
 from reconciler.engine.snapshot.signing import PublicKey, open_envelope
+from tests import prefork
 from tests.cli.conftest import environment, git
 
 from .conftest import Home, inference, service, until
@@ -59,15 +59,7 @@ class Outside:
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A command in the clone."""
-        done = subprocess.run(
-            [sys.executable, "-m", "reconciler", *words],
-            cwd=self.clone,
-            env=environment(self.folder / "state"),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=100,
-        )
+        done = prefork.run("reconciler", words, self.clone, environment(self.folder / "state"))
         assert CANARY not in done.stdout + done.stderr
         return done
 
@@ -214,8 +206,7 @@ def _secrets(node: Any) -> Iterator[str]:
 
 def test_another_installation_of_the_same_repo_is_not_believed(home: Home, outside: Outside, tmp_path: Path) -> None:
     """Whoever can read the repo can make an installation, and a snapshot that says that all is well."""
-    mallory = environment(tmp_path / "mallory")
-    command = [sys.executable, "-m", "reconciler", "snapshot", "--out", str(tmp_path / "mallory.json")]
-    subprocess.run(command, cwd=home.repo, env=mallory, check=True, capture_output=True)
+    words = ("snapshot", "--out", str(tmp_path / "mallory.json"))
+    assert prefork.run("reconciler", words, home.repo, environment(tmp_path / "mallory")).returncode == 0
     done = outside.run("plan", "--snapshot", str(tmp_path / "mallory.json"), "--snapshot-key", outside.key)
     assert (done.returncode, "is not signed by" in done.stderr) == (13, True)

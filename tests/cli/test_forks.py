@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import commit, git
+from tests import prefork
+from tests.cli.conftest import commit, environment, git
 
 TOOL = str(Path(sys.executable).parent / "reconciler")
 HOOKS = (
@@ -230,10 +231,9 @@ def test_nothing_of_a_pull_request_is_run(fork: Fork, words: tuple[str, ...]) ->
 
 def test_nothing_is_run_with_a_snapshot_either(fork: Fork, repo: Path, tmp_path: Path) -> None:
     """Neither for commits nor for a working copy."""
-    state = ("--state-dir", str(tmp_path / "production"))
-    here = {"cwd": repo, "capture_output": True, "text": True, "check": True}
-    subprocess.run([TOOL, "snapshot", "--out", str(tmp_path / "snapshot.json"), *state], **here)
-    key = subprocess.run([TOOL, "snapshot", "--public-key", *state], **here).stdout.strip()
+    production = environment(tmp_path / "production")
+    prefork.run("reconciler", ("snapshot", "--out", str(tmp_path / "snapshot.json")), repo, production)
+    key = prefork.run("reconciler", ("snapshot", "--public-key"), repo, production).stdout.strip()
     against = ("--snapshot", str(tmp_path / "snapshot.json"), "--snapshot-key", key, "--snapshot-repo", str(repo))
     for words in (("--ref", "pull-request"), ()):
         done = fork.run("plan", *against, *words)

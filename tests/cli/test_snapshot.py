@@ -17,6 +17,7 @@ import pytest
 
 from reconciler.engine.identity import load_identity
 from reconciler.engine.snapshot.signing import Signer, open_envelope
+from tests import prefork
 from tests.cli.conftest import Run, environment, git
 from tests.engine.addresses import certificate_in, says, serving
 
@@ -54,10 +55,7 @@ def production(tmp_path_factory: pytest.TempPathFactory, quickstart: Path) -> Pr
     repo = Path(shutil.copytree(quickstart, folder / "repo"))
 
     def run(*words: str) -> str:
-        command = [sys.executable, "-m", "reconciler", "snapshot", *words]
-        done = subprocess.run(
-            command, cwd=repo, env=environment(folder / "state"), capture_output=True, text=True, check=False
-        )
+        done = prefork.run("reconciler", ("snapshot", *words), repo, environment(folder / "state"))
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -74,13 +72,7 @@ def clone(production: Production, tmp_path: Path) -> Path:
 
 def test_a_plan_needs_nothing_but_the_snapshot(reconciler: Run, production: Production, clone: Path) -> None:
     """It is the plan that the installation itself makes, with its digest, and says against what it was made."""
-    own = subprocess.run(
-        [sys.executable, "-m", "reconciler", "plan", "-o", "json"],
-        cwd=production.repo,
-        env=environment(production.state),
-        capture_output=True,
-        check=True,
-    )
+    own = prefork.run("reconciler", ("plan", "-o", "json"), production.repo, environment(production.state))
     done = reconciler(
         "plan", "--snapshot", str(production.file), "--snapshot-key", production.key, "-o", "json", cwd=clone
     )
@@ -108,16 +100,10 @@ def test_it_comes_from_wherever_it_is(reconciler: Run, production: Production, c
             done = reconciler("plan", "--snapshot", place, *keys, cwd=clone, SSL_CERT_FILE=str(certificate))
             assert done.returncode == 0, done.stderr
             assert "Compared with what rc-" in done.stdout
-    piped = subprocess.run(
-        [sys.executable, "-m", "reconciler", "plan", "--snapshot", "-", *keys],
-        cwd=clone,
-        env=environment(tmp_path / "state"),
-        input=data,
-        capture_output=True,
-        check=False,
-    )
+    words = ("plan", "--snapshot", "-", *keys)
+    piped = prefork.run("reconciler", words, clone, environment(tmp_path / "state"), text=data.decode())
     assert piped.returncode == 0, piped.stderr
-    assert b"3 to create" in piped.stdout
+    assert "3 to create" in piped.stdout
 
 
 @pytest.mark.long

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests import prefork
 from tests.cli.conftest import commit, environment, git
 from tests.forge.conftest import Bench
 from tests.forge.pipelines import DEPLOY, Checkout, Outcome, actions, azure, gitlab
@@ -192,15 +193,10 @@ def test_a_pull_request_of_a_fork_is_planned_and_fails_nothing(service: Service)
 @everywhere
 def test_a_pull_request_is_compared_with_a_snapshot(service: Service) -> None:
     """Production as its daemon saw it, without access to it: there is nothing yet, so everything is new."""
-    state = environment(service.folder / "production")
+    production = environment(service.folder / "production")
     path, origin = service.folder / "snapshot.json", str(service.repo)
-
-    def reconciler(*words: str) -> str:
-        command = [sys.executable, "-m", "reconciler", "snapshot", *words]
-        return subprocess.run(command, cwd=origin, env=state, check=True, capture_output=True, text=True).stdout
-
-    reconciler("--out", str(path))
-    key = reconciler("--public-key").strip()
+    prefork.run("reconciler", ("snapshot", "--out", str(path)), service.repo, production)
+    key = prefork.run("reconciler", ("snapshot", "--public-key"), service.repo, production).stdout.strip()
     inputs = {"snapshot": str(path), "snapshot-key": key, "snapshot-repo": origin}
     checkout, done = service.run(**inputs)
     assert done.code == 0, done.log
