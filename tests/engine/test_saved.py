@@ -22,7 +22,7 @@ from reconciler.engine.store import Store
 from reconciler.targets.memory.world import World
 from reconciler.views.plan_schema import schema
 from tests.engine.harness import INSTALLATION, House, service
-from tests.views.test_plan_schema import objects
+from tests.views.schemas import objects
 
 IDENTITY = Identity(INSTALLATION, b"k" * 32)
 CANARY = "canary-hunter2"
