@@ -7,7 +7,8 @@ from pathlib import Path
 
 from reconciler.artifacts.environments.driver import EnvironmentsDriver
 from reconciler.artifacts.models.driver import ModelsDriver
-from reconciler.core.driver import Catalogue, Endpoint, Events, Logs
+from reconciler.core.driver import Catalogue, Endpoint, Events, Logs, Surroundings
+from reconciler.targets.local.driver import LocalDriver
 from reconciler.targets.local.process.driver import ProcessDriver
 from reconciler.targets.memory import MemoryDriver
 
@@ -21,10 +22,11 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "drivers.md"
 DRIVERS: dict[str, type] = {
     "models (registry)": ModelsDriver,
     "environments (registry)": EnvironmentsDriver,
+    "local, both engines": LocalDriver,
     "local, process engine": ProcessDriver,
     "memory (tests only)": MemoryDriver,
 }
-ABILITIES: tuple[type, ...] = (Endpoint, Logs, Events, Catalogue)
+ABILITIES: tuple[type, ...] = (Endpoint, Logs, Events, Catalogue, Surroundings)
 FIXTURES: dict[str, type[DriverFixture]] = {
     "models (registry)": ModelsFixture,
     "local, process engine": ProcessFixture,
