@@ -32,7 +32,9 @@ def detailed(*, pending: bool, drifted: bool) -> int:
 
 
 def of_plan(plan: Plan) -> int:
-    """The detailed exit code of a plan: what is blocked or refused counts as pending."""
-    pending = plan.pending or bool(plan.blocked) or bool(plan.refusals)
-    drifted = bool(plan.drift) or any(change.drift_only and change.writes for change in plan.effective())
-    return detailed(pending=pending, drifted=drifted)
+    """The detailed exit code of a plan: what is blocked or refused counts as what it is about."""
+    from reconciler.core.sync import Sync, unsettled
+
+    sync = Sync.together(unsettled(plan).values())
+    healing = any(change.drift_only and change.writes for change in plan.effective())
+    return detailed(pending=sync.pending, drifted=sync.drifted or healing)

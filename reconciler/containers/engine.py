@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from reconciler.containers.place import EnginePlace
@@ -122,6 +123,21 @@ class Engine:
                 return cast("Mapping[str, Any]", self.api.inspect_container(container))
         except MissingError:
             return None
+
+    def last(self, container: str, event: str) -> float | None:
+        """When the engine last told of an event of a container, Unix seconds; None if it does not remember any more.
+
+        It keeps its last 256 events, and none beyond a restart of its own.
+        Source: https://docs.docker.com/reference/api/engine/version/v1.41/#operation/SystemEvents.
+        """
+        filters = {"type": ["container"], "container": [container], "event": [event]}
+        with self.calls("asking for past events"):
+            # By the engine's own clock: a moment that it has not reached yet would be waited for.
+            now = datetime.fromisoformat(str(self.api.info()["SystemTime"])).timestamp()
+            found = cast(
+                "list[Mapping[str, Any]]", [*self.api.events(since=1, until=now, filters=filters, decode=True)]
+            )
+        return max((int(one["timeNano"]) / 1e9 for one in found), default=None)
 
     def image(self, reference: str) -> Mapping[str, Any] | None:
         """An image that the engine has, by reference or id; None if it has none."""

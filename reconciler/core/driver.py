@@ -26,6 +26,8 @@ class Capabilities:
             cannot be told. What a policy names and is not among them is a typo.
         immutable: JSON pointers (patterns as in policies) whose change means replace.
         restarts: Pointers whose change restarts; every other update is without disruption.
+        closed: Maps that are ours as a whole: what somebody else puts into one has drifted. Anywhere else a field that
+            we never sent is nobody's of ours.
         write_only: Pointers the target never reports back: compared with the baseline alone.
         stages: Kinds that can be staged beside the serving version, tested, then promoted.
         in_place: Pointers of staged kinds that are changed on the serving version, without staging.
@@ -42,6 +44,7 @@ class Capabilities:
     fields: tuple[str, ...] = ()
     immutable: tuple[str, ...] = ()
     restarts: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
     write_only: tuple[str, ...] = ()
     stages: frozenset[str] = frozenset()
     in_place: tuple[str, ...] = ()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from reconciler.core.dataclass import replace
-from reconciler.core.report import Report, ServiceReport, Sync
+from reconciler.core.report import Report, ServiceReport
 from reconciler.core.resources import Desired, Health, ResourceId
 from reconciler.core.situation import Hold
+from reconciler.core.sync import Sync
 
 
 def with_failures(report: Report, desired: Iterable[Desired], holds: Mapping[ResourceId, Hold]) -> Report:

@@ -55,13 +55,15 @@ def confirmed(change: Change, observed: Observed, prior: Baseline | None) -> Bas
     )
 
 
-def undone(change: Change, observed: Observed, before: Spec, write_only: Sequence[str] = ()) -> Change:
+def undone(
+    change: Change, observed: Observed, before: Spec, write_only: Sequence[str] = (), closed: Sequence[str] = ()
+) -> Change:
     """The change that brings a version back which was in place before this one, policies observed.
 
     Args:
         observed: What stands there now.
         before: What was sent then.
-        write_only: As in the capabilities.
+        write_only, closed: As in the capabilities.
     """
     assert change.desired is not None
     compared = three_way(
@@ -72,6 +74,7 @@ def undone(change: Change, observed: Observed, before: Spec, write_only: Sequenc
         _as_left(change, observed.spec),
         policy=change.desired.policy,
         write_only=write_only,
+        closed=closed,
     )
     at_hand = {s.fingerprint: s for _, s in walk(change.desired.spec) if isinstance(s, Secret) and s.text is not None}
 

@@ -4,43 +4,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from enum import StrEnum
 from typing import Any
 
 from reconciler.core.change import Action, Change, Drift, Plan
 from reconciler.core.dataclass import dataclass, field
 from reconciler.core.resources import Health, Observation, Observed, ResourceId
-
-
-class Sync(StrEnum):
-    """The two questions in one word: does Git want something changed, and did reality move?
-
-    Kept: Git does not name the service (any more, or its manifest cannot be read), and it was not deleted.
-    """
-
-    IN_SYNC = "in sync"
-    PENDING = "pending"
-    DRIFTED = "drifted"
-    BOTH = "pending and drifted"
-    KEPT = "kept"
-
-    @staticmethod
-    def of(*, pending: bool, drifted: bool) -> Sync:
-        """The word for a pair of answers."""
-        if pending:
-            return Sync.BOTH if drifted else Sync.PENDING
-        return Sync.DRIFTED if drifted else Sync.IN_SYNC
+from reconciler.core.sync import Sync, unsettled
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceReport:
-    """One resource as last seen."""
+    """One resource as last seen, and whether it is what Git wants and as it was left."""
 
     id: ResourceId
     health: Health
     reason: str = ""
     outputs: tuple[tuple[str, Any], ...] = ()
     events: tuple[str, ...] = ()
+    sync: Sync = Sync.IN_SYNC
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +103,14 @@ def report_of(
     drift: dict[str, list[Drift]] = defaultdict(list)
     for drifted in plan.drift:
         drift[drifted.service].append(drifted)
-    unsettled = {*drift, *plan.suspended, *(c.service for c in plan.changes if held and c.id in held)}
+    syncs = unsettled(plan)
+    moving = {*drift, *plan.suspended, *(c.service for c in plan.changes if held and c.id in held)}
     before = memo.services if memo is not None else {}
     kept: dict[str, tuple[list[Change], list[str | None], ServiceReport]] = {}
     services: list[ServiceReport] = []
     for name, own in sorted(changes.items()):
         applied = [revisions.get(c.id) for c in own]
-        known = before.get(name) if name not in unsettled else None
+        known = before.get(name) if name not in moving else None
         if known is not None and _same(own, known[0], observations) and known[1] == applied:
             report = known[2]
         else:
@@ -138,12 +120,13 @@ def report_of(
                 tuple(drift.get(name, ())),
                 plan,
                 held,
+                syncs,
                 observations,
                 revisions,
                 drift_since or {},
             )
         services.append(report)
-        if name not in unsettled:
+        if name not in moving:
             kept[name] = (own, applied, report)
     if memo is not None:
         memo.services = kept
@@ -177,7 +160,7 @@ def _kept(
     revisions: Mapping[ResourceId, str],
 ) -> ServiceReport:
     ids = sorted(own)
-    reports = tuple(_resource(id_, observations) for id_ in ids)
+    reports = tuple(_resource(id_, observations, Sync.KEPT) for id_ in ids)
     worst = max(reports, key=lambda r: r.health.rank)
     seen = [o for id_ in ids if (o := _seen(id_, observations)) is not None]
     return ServiceReport(
@@ -215,23 +198,22 @@ def _service(
     drift: tuple[Drift, ...],
     plan: Plan,
     held: Mapping[ResourceId, str],
+    syncs: Mapping[ResourceId, Sync],
     observations: Mapping[str, Observation],
     revisions: Mapping[ResourceId, str],
     since: Mapping[ResourceId, float],
 ) -> ServiceReport:
     own = sorted(changes)
-    wanted = [c for c in changes.values() if c.action is not Action.NOOP or c.id in held]
-    reports = tuple(_resource(id_, observations) for id_ in own)
+    reports = tuple(_resource(id_, observations, syncs.get(id_, Sync.IN_SYNC)) for id_ in own)
     worst = max(reports, key=lambda r: r.health.rank)
     reasons = [worst.reason, *(held[i] for i in own if i in held)]
     seen = [o for id_ in own if (o := _seen(id_, observations)) is not None]
-    pending = any(not c.drift_only for c in wanted)
     drifted_at = [since[d.id] for d in drift if d.id in since]
     return ServiceReport(
         name=name,
         target=own[0].target,
         health=worst.health,
-        sync=Sync.of(pending=pending, drifted=bool(drift)),
+        sync=Sync.together(report.sync for report in reports),
         models=_models(seen),
         revision=next((revisions[i] for i in own if revisions.get(i)), ""),
         reason=next((r for r in reasons if r), ""),
@@ -248,16 +230,16 @@ def _seen(id_: ResourceId, observations: Mapping[str, Observation]) -> Observed 
     return observation.resources.get(id_) if observation else None
 
 
-def _resource(id_: ResourceId, observations: Mapping[str, Observation]) -> ResourceReport:
+def _resource(id_: ResourceId, observations: Mapping[str, Observation], sync: Sync) -> ResourceReport:
     observation = observations.get(id_.target)
     observed = _seen(id_, observations)
     if observed is not None:
-        return ResourceReport(
-            id_, observed.health, observed.reason, tuple(sorted(observed.outputs.items())), observed.events
-        )
+        outputs = tuple(sorted(observed.outputs.items()))
+        return ResourceReport(id_, observed.health, observed.reason, outputs, observed.events, sync)
     if observation is not None and observation.complete:
-        return ResourceReport(id_, Health.MISSING, "not there")
-    return ResourceReport(id_, Health.UNKNOWN, observation.missing if observation else "target not looked at")
+        return ResourceReport(id_, Health.MISSING, "not there", sync=sync)
+    why = observation.missing if observation else "target not looked at"
+    return ResourceReport(id_, Health.UNKNOWN, why, sync=sync)
 
 
 def _models(seen: Iterable[Observed]) -> tuple[str, ...]:

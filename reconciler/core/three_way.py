@@ -47,6 +47,7 @@ def three_way(
     interrupted: Spec | None = None,
     policy: Policy = Policy(),  # noqa: B008  a frozen value
     write_only: Sequence[str] = (),
+    closed: Sequence[str] = (),
     *,
     anew: bool = False,
 ) -> Comparison:
@@ -60,9 +61,12 @@ def three_way(
         answered: The target's report of it.
         interrupted: The spec of a write whose result is unknown: its fields count as ours.
         write_only: Patterns of fields that the target never reports; compared with what was sent alone.
+        closed: Patterns of maps that are ours as a whole.
         anew: The resource will be taken away and made again, which is a creation for `createOnly`.
     """
-    walker = _ThreeWay(kind, policy, write_only, sent is not None and answered is not None, interrupted is not None)
+    walker = _ThreeWay(kind, policy, write_only, closed)
+    walker.recorded = sent is not None and answered is not None
+    walker.interrupted = interrupted is not None
     walker.anew = anew
     sides = Sides(
         desired,
@@ -84,13 +88,12 @@ def three_way(
 class _ThreeWay:
     """One walk over all sides of a resource; `node` gives the effective value of a place and collects the rest."""
 
-    def __init__(self, kind: str, policy: Policy, write_only: Sequence[str], recorded: bool, interrupted: bool) -> None:
+    def __init__(self, kind: str, policy: Policy, write_only: Sequence[str], closed: Sequence[str]) -> None:
         self.kind = kind
         self.policy = policy
         self.hidden = Patterns(write_only)
-        self.recorded = recorded
-        self.interrupted = interrupted
-        self.anew = False
+        self.closed = Patterns(closed) if closed else None
+        self.recorded = self.interrupted = self.anew = False
         self.leaving = any(rule.policy.leaves for rule in policy.rules)
         self.keyed = any(pattern_of(rule.pattern).keyed for rule in policy.rules)
         self.items: dict[str, Mapping[str, Any]] = {}
@@ -101,7 +104,7 @@ class _ThreeWay:
 
     def node(self, pointer: str, sides: Sides) -> Any:
         """What a write leaves at a place."""
-        keys = sides.keys(foreign=self.leaving)
+        keys = sides.keys(foreign=self.leaving or self._is_closed(pointer))
         if keys is not None and not self._removable(pointer, sides):
             return self._map(pointer, sides, keys)
         named = _Named.of(self, pointer, sides)
@@ -110,6 +113,9 @@ class _ThreeWay:
         if length := sides.length():
             return [self._item(f"{pointer}/{i}", sides.child(i)) for i in range(length)]
         return self._leaf(pointer, sides)
+
+    def _is_closed(self, pointer: str) -> bool:
+        return self.closed is not None and self.closed.match(self.kind, pointer)
 
     def policy_of(self, pointer: str) -> FieldPolicy:
         """Of a place that was reached, or is about to be."""
@@ -185,9 +191,10 @@ class _ThreeWay:
             if not policy.leaves:
                 self._hidden(pointer, sides)
             return wanted
+        ours = bool(sides.owners) or self._is_closed(pointer)
         if policy.leaves:
-            return self._left_alone(pointer, sides, policy, named=rule is not None)
-        if not sides.owners:
+            return self._left_alone(pointer, sides, policy, ours=ours, named=rule is not None)
+        if not ours:
             return MISSING
         git_changed = not equal(sides.sent, wanted)
         if equal(wanted, now):
@@ -195,7 +202,8 @@ class _ThreeWay:
             return wanted
         moved = self._moved(pointer, sides)
         certain = not self.interrupted or equal(sides.interrupted, sides.sent)
-        drifted = moved and certain and self.recorded and sides.sent is not MISSING
+        # What is new in Git, and was there already, was not ours to drift.
+        drifted = moved and certain and self.recorded and (sides.sent is not MISSING or wanted is MISSING)
         if drifted:
             self.drift.append(DriftedField(pointer, sides.answered, now, wanted, policy, conflict=git_changed))
             if policy is FieldPolicy.REPORT and not git_changed:
@@ -217,10 +225,11 @@ class _ThreeWay:
         places = differences(sides.answered, sides.observed, pointer)
         return any(not self.policy_of(place).leaves for place, _, _ in places)
 
-    def _left_alone(self, pointer: str, sides: Sides, policy: FieldPolicy, *, named: bool) -> Any:
+    def _left_alone(self, pointer: str, sides: Sides, policy: FieldPolicy, *, ours: bool, named: bool) -> Any:
         """A field that is others': as it is there, whether or not Git names it.
 
         Args:
+            ours: It would be ours if it were not left to others.
             named: A rule speaks of it. What the default alone leaves to others is carried along only where it was
                 ours once, or else all that a target fills in by itself would be written.
         """
@@ -229,7 +238,7 @@ class _ThreeWay:
             if sides.owners and not equal(wanted, now):
                 self.changes.append(FieldChange(pointer, now, wanted, Cause.PENDING))
             return wanted
-        if not sides.owners and not named:
+        if not ours and not named:
             return MISSING
         if not equal(wanted, now):
             self.carried.append(Carried(pointer, now, wanted))

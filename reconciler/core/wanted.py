@@ -128,6 +128,7 @@ def _compare(
         pending.sent if pending else None,
         desired.policy,
         capabilities.write_only,
+        capabilities.closed,
         anew=anew,
     )
 

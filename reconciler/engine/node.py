@@ -355,8 +355,8 @@ class Node:
         if self.prior is None or self.prior.sent is None or change.desired is None:
             return replace(change, action=Action.DELETE, desired=None, observed=seen, steps=(Step.APPLY,))
         there = seen or Observed(change.id, change.desired.spec)
-        write_only = self.around.driver.capabilities.write_only
-        return replace(undone(change, there, self.prior.sent, write_only), steps=(Step.APPLY,))
+        told = self.around.driver.capabilities
+        return replace(undone(change, there, self.prior.sent, told.write_only, told.closed), steps=(Step.APPLY,))
 
 
 def _texts(change: Change) -> list[str]:

@@ -9,6 +9,7 @@ from reconciler.core.change import Plan, Refusal
 from reconciler.core.contents import Tree
 from reconciler.core.dataclass import dataclass, field
 from reconciler.core.report import Report
+from reconciler.core.resources import ResourceId
 from reconciler.core.reviewed import Reviewed
 from reconciler.core.situation import Situation
 from reconciler.engine.desired import DesiredState
@@ -76,6 +77,7 @@ class Outcome:
         unhealthy: Services that changed and did not become healthy, with the reason.
         cancelled: Why it stopped early; empty if it did not.
         awaited: Targets outside of this run whose changes must come first.
+        healed: Resources whose drift was taken back.
     """
 
     plan: Plan
@@ -87,6 +89,7 @@ class Outcome:
     cancelled: str = ""
     timed_out: bool = False
     awaited: frozenset[str] = frozenset()
+    healed: frozenset[ResourceId] = frozenset()
 
     @property
     def report(self) -> Report:

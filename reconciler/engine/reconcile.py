@@ -26,6 +26,7 @@ from reconciler.core.situation import Memo, Origin, Rails
 from reconciler.engine.apply import Apply
 from reconciler.engine.clock import Cancel, Clock
 from reconciler.engine.desired import DesiredState
+from reconciler.engine.drifting import drift_healed, notice_drift
 from reconciler.engine.known import Known, situation_of
 from reconciler.engine.lifecycle import State
 from reconciler.engine.observing import Observer
@@ -35,7 +36,6 @@ from reconciler.engine.progress import Progress, Result
 from reconciler.engine.record import (
     SERVICES,
     after_run,
-    notice_drift,
     record_run,
     recorded_origin,
     remember_origin,
@@ -156,7 +156,7 @@ class Reconciler:
     ) -> Report:
         with uncollected():
             revisions = {i: b.revision for i, b in baselines.items()}
-            since = {i: at for i, (at, _) in self.store.drift_since().items()}
+            since = {i: at for i, memory in self.store.drift().items() if (at := memory.since) is not None}
             return report_of(self.installation, made, observations, revisions, since, self._reports)
 
     # Hops 7 and 8
@@ -184,6 +184,7 @@ class Reconciler:
         refusals: tuple[Refusal, ...] = ()
         lifted: dict[str, Refusal] = {}
         awaited: frozenset[str] = frozenset()
+        healed: frozenset[ResourceId] = frozenset()
         timed_out = False
         digest = ""
         for _ in range(MAX_ROUNDS):
@@ -198,8 +199,10 @@ class Reconciler:
             run = self._apply(look, runnable, options, progress, cancel, self._left(options, started))
             results.update((r.id, r) for r in run.run())
             timed_out = run.timed_out
+            done = {r.id for r in results.values() if r.state is State.DONE}
+            healed |= drift_healed(self.store, look, done, self.clock.now())
             again = any(r.code == "conflict" for r in results.values() if r.state is State.FAILED)
-            waiting = any(r.state is State.DONE for r in results.values()) and bool(look.plan.blocked)
+            waiting = bool(done) and bool(look.plan.blocked)
             if not (again or waiting) or cancel.requested:
                 break
             look = _narrowed(self.look(look.scope, look.tree, holds=not options.ignore_holds), options)
@@ -223,6 +226,7 @@ class Reconciler:
             "" if timed_out else cancel.reason,
             timed_out,
             awaited,
+            healed,
         )
         if results:
             seconds = self.clock.monotonic() - started

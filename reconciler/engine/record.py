@@ -1,4 +1,4 @@
-"""What is written down of a run and of what a look saw: history, drift, holds, retention. No-ops write nothing."""
+"""What is written down of a run: history, holds, retention, what targets were applied from. No-ops write nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from reconciler.core.errors import StaleError
 from reconciler.core.resources import ResourceId
 from reconciler.core.safety import approval_of
 from reconciler.core.situation import Hold, Origin
-from reconciler.core.values import MISSING, digest
 from reconciler.engine.lifecycle import State
 from reconciler.engine.outcome import ApplyOptions, Look, Outcome
 from reconciler.engine.progress import Result
@@ -91,37 +90,6 @@ def _recorded(store: Store) -> dict[str, set[str]]:
     for id_, baseline in store.baselines().items():
         found.setdefault(id_.target, set()).add(baseline.service)
     return found
-
-
-def notice_drift(store: Store, look: Look, own: frozenset[str] | None, now: float) -> None:
-    """Drift is recorded when it begins, when it becomes another, and when it ends; never in between."""
-    known = store.drift_since()
-    seen: set[ResourceId] = set()
-    for drift in look.plan.drift:
-        if own is not None and drift.id.target not in own:
-            continue
-        seen.add(drift.id)
-        values = {f.pointer: "absent" if f.now is MISSING else f.now for f in drift.fields}
-        fingerprint = digest([values, drift.gone])[:16]
-        since, data = known.get(drift.id, (now, {}))
-        if data.get("digest") == fingerprint:
-            continue
-        fields = [f.pointer for f in drift.fields]
-        entry = {"digest": fingerprint, "fields": fields, "gone": drift.gone, "note": drift.note}
-        store.put_drift(drift.id, since, {**entry, "count": int(data.get("count", 0)) + 1})
-        store.record(
-            Attempt(now, str(look.plan.revision), "drift", {"id": str(drift.id), "service": drift.service, **entry})
-        )
-        log.warning("drift", resource=str(drift.id), fields=fields, gone=drift.gone, note=drift.note)
-    ended = [
-        i
-        for i in known
-        if i not in seen
-        and (own is None or i.target in own)
-        and (o := look.situation.observations.get(i.target)) is not None
-        and o.complete
-    ]
-    store.drop_drift(ended)
 
 
 def record_run(

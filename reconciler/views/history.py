@@ -12,7 +12,14 @@ from reconciler.views.table import Cell, table
 from reconciler.views.values import printable
 
 HEAD = ("WHEN (UTC)", "REVISION", "OUTCOME", "TOOK", "BY", "CHANGES")
-_STYLES = {"applied": "green", "failed": "red", "partly": "yellow", "refused": "red", "drift": "yellow"}
+_STYLES = {
+    "applied": "green",
+    "failed": "red",
+    "partly": "yellow",
+    "refused": "red",
+    "drift": "yellow",
+    "recovered": "green",
+}
 _MOST_CHANGES = 6
 
 
@@ -66,13 +73,25 @@ def _what(data: Mapping[str, Any]) -> str:
     if "text" in data:
         return _first_line(f"{data.get('target', '')}: {data['text']}")
     if "changes" not in data:
-        fields = ", ".join(str(each) for each in cast("Sequence[Any]", data.get("fields") or ()))
-        return f"{data.get('id', '')} {'gone' if data.get('gone') else fields}".strip()
+        return _drift(data)
     changes = cast("Sequence[Mapping[str, Any]]", data["changes"])
     shown = [_change(change) for change in changes[:_MOST_CHANGES]]
     if len(changes) > _MOST_CHANGES:
         shown.append(f"and {len(changes) - _MOST_CHANGES} more")
     return ", ".join(shown)
+
+
+def _drift(data: Mapping[str, Any]) -> str:
+    """What drifted and whether that is reported only; or what drifts no more."""
+    fields = cast("Sequence[str]", data.get("fields") or ())
+    policies: Mapping[str, str] = data.get("policies") or {}
+    named = [f"{one} (reported only)" if policies.get(one) == "report" else one for one in fields]
+    told = f"{data.get('id', '')} {'gone' if data.get('gone') else ', '.join(named)}".strip()
+    if data.get("turn") == "fight":
+        return f"{told}: comes back again and again, {data.get('times')} times so far"
+    if data.get("turn") == "ended":
+        return f"{told} {'taken back' if data.get('healed') else 'drifts no more'}"
+    return told
 
 
 def _change(change: Mapping[str, Any]) -> str:

@@ -81,16 +81,16 @@ def drift(item: Drift) -> dict[str, Any]:
     return {
         **resource(item.id),
         "service": item.service,
-        "fields": [_drifted(field) for field in item.fields],
+        "fields": [drifted(field) for field in item.fields],
         "gone": item.gone,
         "healing": item.healing,
         "note": item.note,
     }
 
 
-def _drifted(field: DriftedField) -> dict[str, Any]:
+def drifted(field: DriftedField) -> dict[str, Any]:
     data: dict[str, Any] = {"pointer": field.pointer, "policy": field.policy.value, "conflict": field.conflict}
-    return data | _sides(left=field.left, now=field.now, wanted=field.wanted)
+    return data | sides(left=field.left, now=field.now, wanted=field.wanted)
 
 
 def _change(change: Change) -> dict[str, Any]:
@@ -150,12 +150,12 @@ def fields(changes: Sequence[FieldChange]) -> list[dict[str, Any]]:
 
 def _field(change: FieldChange) -> dict[str, Any]:
     data: dict[str, Any] = {"pointer": change.pointer, "cause": change.cause.value}
-    data |= _sides(before=change.before, after=change.after, left=change.left)
+    data |= sides(before=change.before, after=change.after, left=change.left)
     data["knownAfterApply"] = change.after is not MISSING and bool(unknowns(change.after))
     return data
 
 
-def _sides(**values: Any) -> dict[str, Any]:
+def sides(**values: Any) -> dict[str, Any]:
     present = {name: value for name, value in values.items() if value is not MISSING}
     data = {name: masked(value) for name, value in present.items()}
     return data | {"sensitive": any(has_secret(value) for value in present.values())}

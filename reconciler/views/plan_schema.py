@@ -24,6 +24,13 @@ from reconciler.views.json_schema import (
 )  # fmt: skip
 from reconciler.views.plan_json import FORMAT_VERSION
 
+RESOURCE: Schema = {
+    "resource": text("Its id: target, kind and name."),
+    "target": text("Where it is."),
+    "kind": text("What it is, in the target's words."),
+    "name": text("Its name."),
+}
+
 
 def schema() -> Schema:
     """The schema, of the document that `plan -o json` prints and `plan --out` saves."""
@@ -67,17 +74,12 @@ def schema() -> Schema:
             },
             optional=("saved",),
         ),
-        "$defs": _definitions(),
+        "$defs": definitions(),
     }
 
 
-def _definitions() -> Schema:
-    resource = {
-        "resource": text("Its id: target, kind and name."),
-        "target": text("Where it is."),
-        "kind": text("What it is, in the target's words."),
-        "name": text("Its name."),
-    }
+def definitions() -> Schema:
+    """What stands under `$defs`, by name."""
     return {
         "Revision": record(
             {
@@ -122,7 +124,7 @@ def _definitions() -> Schema:
         ),
         "Change": record(
             {
-                **resource,
+                **RESOURCE,
                 "service": text("The service it belongs to; empty for what services share."),
                 "action": one_of(set(Action) - {Action.NOOP}, "What is done."),
                 "reason": text("Why it is done."),
@@ -162,7 +164,7 @@ def _definitions() -> Schema:
         ),
         "Drift": record(
             {
-                **resource,
+                **RESOURCE,
                 "service": text("The service it belongs to."),
                 "fields": list_of(ref("DriftedField"), "What no longer reads as it was left."),
                 "gone": flag("The whole resource is gone."),
@@ -185,11 +187,11 @@ def _definitions() -> Schema:
             optional=("left", "now", "wanted"),
         ),
         "Kept": record(
-            {**resource, "reason": text("Why it is not deleted."), "code": text("The same as a stable word.")},
+            {**RESOURCE, "reason": text("Why it is not deleted."), "code": text("The same as a stable word.")},
             "Something that is not deleted.",
         ),
         "Blocked": record(
-            {**resource, "reason": text("What stands against it."), "code": text("A stable word, for some.")},
+            {**RESOURCE, "reason": text("What stands against it."), "code": text("A stable word, for some.")},
             "A change that cannot be made now.",
         ),
         "Refusal": record(

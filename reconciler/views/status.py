@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from reconciler.core.report import Report, ResourceReport, ServiceReport, Sync
+from reconciler.core.report import Report, ResourceReport, ServiceReport
 from reconciler.core.resources import Health
+from reconciler.core.sync import Sync
 from reconciler.views import plan_json
 from reconciler.views.style import OF_HEALTH, PLAIN, Style
 from reconciler.views.table import Cell, table
@@ -84,7 +85,8 @@ def details(service: ServiceReport, now: float, style: Style = PLAIN) -> str:
 
 def _resource(resource: ResourceReport, style: Style) -> list[str]:
     health = style.paint(resource.health.value, OF_HEALTH[resource.health])
-    lines = [f"  {printable(str(resource.id))}  {health}"]
+    sync = "" if resource.sync is Sync.IN_SYNC else f", {resource.sync.value}"
+    lines = [f"  {printable(str(resource.id))}  {health}{sync}"]
     lines += [f"      {line}" for line in (paragraph(resource.reason) if resource.reason else [])]
     lines += [f"      {printable(event)}" for event in resource.events]
     return lines
@@ -125,6 +127,7 @@ def service_json(service: ServiceReport, applied_at: float | None = None) -> dic
             {
                 **plan_json.resource(resource.id),
                 "health": resource.health.value,
+                "sync": resource.sync.value,
                 "reason": resource.reason,
                 "outputs": masked(dict(resource.outputs)),
                 "events": list(resource.events),

@@ -142,10 +142,18 @@ def _service(service: ServiceReport) -> dict[str, Any]:
         "suspended": service.suspended,
         "driftSince": service.drift_since,
         "drift": [
-            {"id": str(d.id), "gone": d.gone, "fields": [f.pointer for f in d.fields], "note": d.note}
+            {
+                "id": str(d.id),
+                "gone": d.gone,
+                "fields": [{"pointer": f.pointer, "policy": f.policy.value, "conflict": f.conflict} for f in d.fields],
+                "note": d.note,
+            }
             for d in service.drift
         ],
-        "resources": [{"id": str(r.id), "health": r.health.value, "reason": r.reason} for r in service.resources],
+        "resources": [
+            {"id": str(r.id), "health": r.health.value, "sync": r.sync.value, "reason": r.reason}
+            for r in service.resources
+        ],
     }
 
 

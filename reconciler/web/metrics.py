@@ -9,8 +9,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from reconciler.core.report import ServiceReport
 from reconciler.core.resources import Health
-from reconciler.engine.daemon import Board, Reconciled
+from reconciler.core.sync import Sync
+from reconciler.engine.daemon import Board, Reconciled, Snapshot
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
 
@@ -38,6 +40,9 @@ class Metrics:
         self._changes = Counter(
             "reconciler_changes", "Changes carried out, by action.", ("target", "action"), registry=self.registry
         )
+        self._healed = Counter(
+            "reconciler_drift_healed", "Resources whose drift was taken back.", ("target",), registry=self.registry
+        )
         self._errors = Counter(
             "reconciler_errors", "What went wrong at targets, by code.", ("target", "code"), registry=self.registry
         )
@@ -46,6 +51,7 @@ class Metrics:
         """Counts one reconcile."""
         self._seconds.labels(record.target, record.outcome).observe(record.seconds)
         self._queued.labels(record.target).observe(record.queued)
+        self._healed.labels(record.target).inc(record.healed)
         for action, count in record.changes.items():
             self._changes.labels(record.target, action).inc(count)
         for code, count in record.errors.items():
@@ -101,9 +107,33 @@ class BoardCollector(Collector):
         drift = GaugeMetricFamily(
             "reconciler_service_drift", "Resources that differ from how they were left.", labels=("service", "target")
         )
+        lasting = GaugeMetricFamily(
+            "reconciler_drift_seconds",
+            "Since the oldest drift that lasts was first seen.",
+            labels=("service", "target"),
+        )
+        sync = GaugeMetricFamily(
+            "reconciler_service_sync",
+            "1 for whether it is what Git wants and as it was left.",
+            labels=("service", "target", "state"),
+        )
         for service in snapshot.report.services:
+            labels = (service.name, service.target)
             for state in Health:
-                health.add_metric((service.name, service.target, state.value), float(state is service.health))
-            drift.add_metric((service.name, service.target), len(service.drift))
+                health.add_metric((*labels, state.value), float(state is service.health))
+            for word in Sync:
+                sync.add_metric((*labels, word.value), float(word is service.sync))
+            drift.add_metric(labels, len(service.drift))
+            lasting.add_metric(labels, _lasting(service, snapshot))
         yield health
+        yield sync
         yield drift
+        yield lasting
+
+
+def _lasting(service: ServiceReport, snapshot: Snapshot) -> float:
+    """Seconds of the service's oldest drift: up to its target's last reconcile by the clock, then by what passed."""
+    status = snapshot.targets.get(service.target)
+    if service.drift_since is None or status is None or status.last is None or status.completed is None:
+        return 0.0
+    return max(0.0, status.last.at - service.drift_since + snapshot.now - status.completed)

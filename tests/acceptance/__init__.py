@@ -78,8 +78,13 @@ TABLE: dict[str, tuple[str, ...]] = {
     "links out of the tree, alias bombs, huge files and trees are bounded": (
         BAD + "test_bad_input_is_told_and_changes_nothing",
     ),
-    "the same drift is noted once": (
-        "engine/test_reconcile.py::test_drift_is_noted_once_healed_and_noted_again_when_it_returns",
+    "the same drift is noted once, then its end": (
+        "engine/test_reconcile.py::test_the_same_reported_drift_is_noted_once_however_often_it_is_seen",
+        "engine/test_reconcile.py::test_drift_that_is_healed_is_noted_with_its_end",
+        "engine/test_reconcile.py::test_a_fight_with_another_writer_is_told_once",
+        "core/test_drifting.py::test_the_same_drift_is_told_and_written_once",
+        DAEMON + "test_drift_under_heal_is_taken_back_and_under_report_is_not",
+        "acceptance/test_drift.py::test_a_hand_is_told_once_taken_back_where_that_is_the_policy_and_counted",
     ),
     "a dead holder's lease passes on, late writes fail": (
         "engine/test_store.py::test_an_expired_lease_passes_on_with_a_higher_fence_and_late_writes_fail",

@@ -11,8 +11,6 @@ import pytest
 from reconciler.cli.saved import what_is_left
 from reconciler.core.change import Action
 from reconciler.core.errors import StaleError
-from reconciler.core.policy import DriftRule, FieldPolicy
-from reconciler.core.resources import Desired
 from reconciler.core.situation import Rails
 from reconciler.engine.identity import Identity
 from reconciler.engine.outcome import ApplyOptions, Outcome
@@ -27,15 +25,6 @@ from tests.daemon.rig import INSTALLATION, JsonStates, Rig, service
 IDENTITY = Identity(INSTALLATION, b"k" * 32)
 
 
-class States(JsonStates):
-    """Whose policies name the fields to ignore under `rules`."""
-
-    def _desired(self, item: dict[str, Any]) -> Desired:
-        ignored = item.get("policy", {}).get("rules", ())
-        rules = tuple(DriftRule(pattern, FieldPolicy.IGNORE) for pattern in ignored)
-        return super()._desired({**item, "policy": {**item.get("policy", {}), "rules": rules}})
-
-
 class Place(Rig):
     """A rig whose reconciler is called directly."""
 
@@ -44,7 +33,7 @@ class Place(Rig):
         drivers = {name: MemoryDriver(name, world, installation) for name, world in self.worlds.items()}
         return Reconciler(
             self.source.tree,
-            States(self.names),
+            JsonStates(self.names),
             lambda targets: ({n: drivers[n] for n in targets if n in drivers}, []),
             [],
             store or self.store,
@@ -187,7 +176,7 @@ def test_a_rename_is_pointed_out(place: Place) -> None:
 
 def test_an_ignored_field_keeps_its_live_value_when_another_changes(place: Place) -> None:
     """What somebody scaled by hand stays scaled, in the plan and in what is written."""
-    policy = {"rules": ["/replicas"]}
+    policy = {"rules": {"/replicas": "ignore"}}
     place.commit(service("one", replicas=1, policy=policy))
     place.settle()
     place.worlds["east"].edit("service/one", "/replicas", 5)

@@ -44,7 +44,26 @@ def gone(pid: int) -> None:
         time.sleep(0.05)
 
 
-def test_the_main_job(applied: Path, reconciler: Run) -> None:
+def changed_by_hand(reconciler: Run, repo: Path, state: Path) -> None:
+    """A key file that somebody rewrote: told with both sides hidden, by whom and since when, healed, in the history."""
+    (supervisor,) = (state / "services").rglob("service.json")
+    file = Path(json.loads(supervisor.read_text())["keysFile"])
+    file.write_text(json.dumps({"keys": [{"slot": "spare", "sha256": "0" * 64}]}))
+    told = reconciler("drift", "diabetes", "-o", "json", "--detailed-exitcode", cwd=repo)
+    assert told.returncode == 3, told.stderr
+    (drifted,) = json.loads(told.stdout)["drift"]
+    assert {one["pointer"]: one["next"] for one in drifted["fields"]} == {
+        f"/auth/keys/{slot}": "heal" for slot in ("primary", "secondary", "spare")
+    }
+    assert all(one["by"]["manager"].startswith("user ") for one in drifted["fields"])
+    assert "(sensitive) added  taken back at the next reconcile" in reconciler("drift", cwd=repo).stdout
+    assert reconciler("apply", cwd=repo).returncode == 0
+    assert reconciler("drift", "--detailed-exitcode", cwd=repo).returncode == 0
+    history = json.loads(reconciler("history", "-o", "json").stdout)["attempts"]
+    assert [one["outcome"] for one in history[:3]] == ["applied", "recovered", "drift"]
+
+
+def test_the_main_job(applied: Path, reconciler: Run, state: Path) -> None:
     """Apply, again, score, keys, a bad version, a killed process, destroy: each with its exit code."""
     again = reconciler("apply", cwd=applied)
     assert (again.returncode, again.stdout.splitlines()[-1][-14:]) == (0, "nothing to do.")
@@ -81,6 +100,7 @@ def test_the_main_job(applied: Path, reconciler: Run) -> None:
     commit(applied, "Back to good")
     assert reconciler("apply", cwd=applied).returncode == 0
 
+    changed_by_hand(reconciler, applied, state)
     pid = pid_of(reconciler, applied)
     os.kill(pid, signal.SIGKILL)
     gone(pid)

@@ -111,7 +111,8 @@ def test_a_remote_that_is_not_there(reconciler: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("suspend", "nope"), ("logs", "nope"), ("score", "nope"), ("keys", "nope"), ("status", "nope")]
+    "words",
+    [("suspend", "nope"), ("logs", "nope"), ("score", "nope"), ("keys", "nope"), ("status", "nope"), ("drift", "nope")],
 )
 def test_unknown_services(reconciler: Run, repo: Path, words: tuple[str, ...]) -> None:
     """A service that is not there is a wrong call: exit 10."""
@@ -136,9 +137,29 @@ def test_an_empty_installation(reconciler: Run, repo: Path) -> None:
     """Before anything was applied, reports are empty and everything is pending."""
     assert "Nothing has been applied yet" in reconciler("history").stdout
     assert "No drift" in reconciler("drift", cwd=repo).stdout
-    assert reconciler("drift", "--detailed-exitcode", cwd=repo).returncode == 2
+    assert reconciler("drift", "--detailed-exitcode", "-o", "markdown", cwd=repo).returncode == 2
     status = json.loads(reconciler("status", "-o", "json", cwd=repo).stdout)
     assert [(s["name"], s["health"], s["sync"]) for s in status["services"]] == [("diabetes", "Missing", "pending")]
+
+
+def test_which_policy_decides_is_told_without_looking(reconciler: Run, repo: Path) -> None:
+    """Rules in the order in which they are asked, with their places; a service that is not there is a wrong call."""
+    file = repo / "services" / "diabetes.yaml"
+    text = file.read_text().replace("spec:", "spec:\n  policy: {drift: {default: report, ignore: [/workers]}}", 1)
+    file.write_text(text)
+    line = text.splitlines().index("  policy: {drift: {default: report, ignore: [/workers]}}") + 1
+    told = reconciler("drift", "--policy", cwd=repo).stdout
+    assert [line.split() for line in told.splitlines()[1:]] == [
+        ["diabetes", "ignore", "/workers", "service", f"(services/diabetes.yaml:{line}:46)"],
+        ["report", "all", "others", "service"],
+    ]
+    (rule,) = json.loads(reconciler("drift", "--policy", "-o", "json", cwd=repo).stdout)["services"]["diabetes"][
+        "rules"
+    ]
+    assert (rule["policy"], rule["pattern"]) == ("ignore", "/workers")
+    missing = reconciler("drift", "--policy", "diabete", cwd=repo)
+    assert missing.returncode == 10
+    assert "diabetes" in missing.stderr
 
 
 def test_approvals_are_recorded(reconciler: Run) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from random import Random
 from threading import Event
 from typing import Any
 
@@ -33,8 +35,26 @@ SPECS = st.fixed_dictionaries(
         "ports": st.lists(st.integers(1, 65535), max_size=4),
         "environmentVariables": st.dictionaries(st.text("ABC", min_size=1), st.text(max_size=3), max_size=3),
         "replicas": st.integers(1, 9),
+        "location": st.sampled_from(["West Europe", "westeurope", "NORTH EUROPE"]),
     },
 )
+
+
+def respelled(native: Mapping[str, Any], random: Random) -> dict[str, Any]:
+    """What the target may come to say of the same thing: other units, orders, cases, and fields of its own."""
+    said = dict(native)
+    if "cpu" in said and random.random() < 0.5:
+        said["cpu"] = f"{int(said['cpu'].removesuffix('m')) / 1000}"
+    if "memory" in said and random.random() < 0.5:
+        said["memory"] = f"{int(said['memory'].removesuffix('M')) / 1000}G"
+    if "location" in said:
+        said["location"] = random.choice(
+            [said["location"].title(), said["location"].lower(), "  ".join(said["location"])]
+        )
+    for name in ("env", "ports"):
+        if name in said:
+            said[name] = random.sample(said[name], len(said[name]))
+    return {**said, "revision": random.randint(1, 9), "defaults": {"grace": 30}}
 
 
 @given(SPECS)
@@ -53,6 +73,25 @@ def test_the_second_plan_is_empty_for_any_spec(first: dict[str, Any], second: di
         desired = [Desired(ResourceId("mem", "plain", "one"), canon(spec), "one")]
         bench.reconcile(desired)
         assert bench.plan(desired).empty
+
+
+@given(SPECS, st.randoms(use_true_random=False))
+def test_however_the_target_spells_it_nothing_drifts(spec: dict[str, Any], random: Random) -> None:
+    """Server defaults, units, orders and cases are no drift and no change, with a record and without."""
+    fixture = MemoryFixture()
+    bench, desired = fixture.bench(), [Desired(ResourceId("mem", "plain", "one"), canon(spec), "one")]
+    bench.settle(desired)
+    native = fixture.world.native("plain/one")
+    assert native is not None
+    for name, value in respelled(native, random).items():
+        fixture.world.edit("plain/one", f"/{name}", value)
+    made = bench.plan(desired)
+    assert made.empty
+    assert not made.drift
+    bench.baselines.clear()
+    made = bench.plan(desired)
+    assert not made.drift
+    assert {change.steps for change in made.effective()} == {()}
 
 
 def deployment(name: str = "svc", target: str = "mem", **block: Any) -> Deployment:

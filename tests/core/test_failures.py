@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reconciler.core.failures import with_failures
-from reconciler.core.report import Report, ResourceReport, ServiceReport, Sync
+from reconciler.core.report import Report, ResourceReport, ServiceReport
 from reconciler.core.resources import Desired, Health, ResourceId
 from reconciler.core.situation import Hold
+from reconciler.core.sync import Sync
 
 PROCESS = ResourceId("local", "process", "a")
 ENVIRONMENT = ResourceId("registry/environments", "environment", "py-1")

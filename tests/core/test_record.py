@@ -20,10 +20,11 @@ from reconciler.core.plan import plan
 from reconciler.core.policy import DriftRule, FieldPolicy, Policy
 from reconciler.core.problems import Position, Problem, Severity, errors_of
 from reconciler.core.record import confirmed, intended, undone
-from reconciler.core.report import ReportMemo, Sync, report_of
+from reconciler.core.report import ReportMemo, report_of
 from reconciler.core.resources import Baseline, Completeness, Health, Mark, Observation, Observed, ResourceId
 from reconciler.core.secrets import Secret, seal
 from reconciler.core.situation import Memo
+from reconciler.core.sync import Sync
 from reconciler.core.values import MISSING, Unknown
 
 from .conftest import QUICK

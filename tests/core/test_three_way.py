@@ -34,6 +34,7 @@ def test_the_table(case: dict[str, Any]) -> None:
         case.get("interrupted"),
         policy,
         case.get("write_only", ()),
+        case.get("closed", ()),
         anew=case.get("anew", False),
     )
     assert (case.get("record") == "none") == ("sent" not in case)

@@ -17,7 +17,7 @@ from typing import Any
 from reconciler.core.contents import Tree
 from reconciler.core.deployment import Target
 from reconciler.core.errors import InvalidError
-from reconciler.core.policy import Policy
+from reconciler.core.policy import DriftRule, FieldPolicy, Policy
 from reconciler.core.problems import Position, Problem
 from reconciler.core.resources import Desired, ResourceId
 from reconciler.core.smoke import SmokeTest
@@ -45,6 +45,12 @@ PACE = Pace(burst=1000.0, per_second=1000.0, first_pause=0.05, longest_pause=0.2
 def service(name: str, target: str = "east", **more: Any) -> dict[str, Any]:
     """A service of one commit; `needs` are ids, `tests` say whether it has one, everything else is spec."""
     return {"name": name, "target": target, "kind": more.pop("kind", "service"), **more}
+
+
+def _policy(drift: str = "heal", rules: Mapping[str, str] | None = None, **more: bool) -> Policy:
+    """A policy whose rules stand as pattern -> policy, the last one winning."""
+    made = tuple(DriftRule(pattern, FieldPolicy(policy), "service") for pattern, policy in (rules or {}).items())
+    return Policy(drift=FieldPolicy(drift), rules=made, **more)
 
 
 @dataclass
@@ -79,7 +85,7 @@ class JsonStates:
         name, target, kind = item.pop("name"), item.pop("target"), item.pop("kind")
         needs = tuple(ResourceId.parse(text) for text in item.pop("needs", ()))
         tests = (SmokeTest("answers", request={}, expect={}),) if item.pop("tests", False) else ()
-        policy = Policy(**item.pop("policy", {}))
+        policy = _policy(**item.pop("policy", {}))
         image = item.pop("image", "one")
         spec = {"image": Unknown(image[1:], "/digest") if image.startswith("?") else image, **item}
         owner = "" if target.startswith("registry/") else name

@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from reconciler.core.errors import StaleError
+from reconciler.core.sync import Sync
 from reconciler.engine.daemon import Options, Parts
 from reconciler.engine.daemon.signals import Ending
 from reconciler.engine.store import Store
@@ -43,6 +44,32 @@ def test_what_is_taken_away_by_hand_is_noticed_and_healed(rig: Rig):
     kinds = [a.outcome for a in rig.store.history()]
     assert kinds.count("drift") == 1
     assert kinds.count("event") == 1
+
+
+def test_drift_under_heal_is_taken_back_and_under_report_is_not(rig: Rig):
+    """Both stand in the history and in the canonical line; what is reported is told once, however often it is seen."""
+    rig.commit(service("a"), service("b", policy={"rules": {"/image": "report"}}))
+    with rig.running() as daemon, capture_logs() as lines:
+        rig.settled(daemon, lambda s: s.ready and len(s.report.services) == 2)
+        until(lambda: not daemon._running)
+        rig.worlds["east"].edit("service/b", "/image", "by hand", by="ann")
+        reported = rig.next(lambda r: r.reported == 1)
+        rig.worlds["east"].edit("service/a", "/image", "by hand")
+        healed = rig.next(lambda r: r.healed == 1)
+        rig.next(lambda r: r.target == "east" and r.healed == 0 and r.at >= healed.at)
+        syncs = {s.name: s.sync for s in daemon.board.snapshot().report.services}
+    assert (reported.fields()["reported"], healed.fields()["healed"], healed.drift) == (1, 1, 2)
+    assert [rig.worlds["east"].native(f"service/{n}")["image"] for n in "ab"] == ["one", "by hand"]
+    assert syncs == {"a": Sync.IN_SYNC, "b": Sync.DRIFTED}
+    noted = [(a.outcome, a.data["id"]) for a in reversed(rig.store.history(100)) if a.outcome in ("drift", "recovered")]
+    assert noted == [("drift", "east/service/b"), ("drift", "east/service/a"), ("recovered", "east/service/a")]
+    told = [line for line in lines if line["event"] in ("drift", "drift ended")]
+    assert [(line["event"], line["id"]) for line in told] == [
+        ("drift", "east/service/b"),
+        ("drift", "east/service/a"),
+        ("drift ended", "east/service/a"),
+    ]
+    assert (told[0]["policies"], told[0]["by"]) == ({"/image": "report"}, "ann")
 
 
 def test_a_reconcile_without_changes_writes_nothing(rig: Rig):

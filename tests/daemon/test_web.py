@@ -12,8 +12,9 @@ import pytest
 
 from reconciler.core.contents import Revision
 from reconciler.core.errors import InvalidError
-from reconciler.core.report import Report, ServiceReport, Sync
+from reconciler.core.report import Report, ServiceReport
 from reconciler.core.resources import Health, ResourceId
+from reconciler.core.sync import Sync
 from reconciler.engine.clock import SystemClock
 from reconciler.engine.daemon import Board, Daemon, Options, Published, Reconciled
 from reconciler.web.app import app_of, serving
@@ -72,17 +73,22 @@ def test_ready_means_that_every_target_was_reconciled_once(served):
 def test_metrics_count_reconciles_and_show_services(served):
     """Counters by outcome and action, gauges of health and drift; a service that goes leaves no series behind."""
     board, client, metrics = served
-    report = ServiceReport("a", "east", Health.DEGRADED, Sync.IN_SYNC)
+    report = ServiceReport("a", "east", Health.DEGRADED, Sync.DRIFTED, drift_since=900.0)
     board.loaded("main@abc", (), ["east"])
     board.ended(RECORD, Report("rc-test", "main@abc", (report,), {"east": "complete"}))
     metrics(RECORD)
-    metrics(replace(RECORD, outcome="unavailable", changes={}))
+    metrics(replace(RECORD, outcome="unavailable", changes={}, healed=3))
+    board.time += 30.0
     text = client.get("/metrics").text
     assert 'reconciler_reconcile_seconds_count{outcome="applied",target="east"} 1.0' in text
     assert 'reconciler_changes_total{action="create",target="east"} 2.0' in text
     assert 'reconciler_errors_total{code="target-unavailable",target="east"} 1.0' in text
     assert 'reconciler_service_health{health="Degraded",service="a",target="east"} 1.0' in text
     assert 'reconciler_service_drift{service="a",target="east"} 0.0' in text
+    assert 'reconciler_service_sync{service="a",state="drifted",target="east"} 1.0' in text
+    assert 'reconciler_service_sync{service="a",state="pending",target="east"} 0.0' in text
+    assert 'reconciler_drift_seconds{service="a",target="east"} 130.0' in text
+    assert 'reconciler_drift_healed_total{target="east"} 3.0' in text
     assert 'reconciler_last_success_timestamp_seconds{target="east"} 1000.0' in text
     assert "reconciler_queue_depth 0.0" in text
     board.ended(RECORD, Report("rc-test", "main@abc", (), {"east": "complete"}))

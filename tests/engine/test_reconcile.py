@@ -11,9 +11,12 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from structlog.testing import capture_logs
 
 from reconciler.core.change import Action
-from reconciler.core.policy import Policy
+from reconciler.core.drifting import noticed
+from reconciler.core.policy import DriftRule, FieldPolicy, Policy
+from reconciler.core.resources import ResourceId
 from reconciler.engine.lifecycle import State
 from reconciler.engine.outcome import ApplyOptions
 from reconciler.engine.store import Store
@@ -219,20 +222,78 @@ def test_one_target_down_blinds_no_other(house: House):
     assert [str(b.id) for b in outcome.plan.blocked] == ["east/service/a"]
 
 
-def test_drift_is_noted_once_healed_and_noted_again_when_it_returns(house: House):
-    """Reconciling a hundred times with the same reported drift leaves one note, with its time."""
-    quiet = Policy(rules=())
-    house.want(service("a", policy=quiet))
+def kinds(house: House) -> list[str]:
+    """What stands in the history, oldest first."""
+    return [attempt.outcome for attempt in reversed(house.store.history(1000))]
+
+
+def test_drift_that_is_healed_is_noted_with_its_end(house: House):
+    """It is found, taken back and over in one run; when it returns it is noted again, with how often."""
+    house.want(service("a"))
+    house.go()
+    for times in (1, 2):
+        house.worlds["east"].edit("service/a", "/image", "other", by="ann")
+        outcome = house.go()
+        assert [(f.pointer, f.left, f.now) for f in outcome.plan.drift[0].fields] == [("/image", "one", "other")]
+        assert {str(i) for i in outcome.healed} == {"east/service/a"}
+        assert house.worlds["east"].native("service/a")["image"] == "one"
+        noted = {a.outcome: a.data for a in house.store.history(3)}
+        assert (noted["drift"]["times"], noted["drift"].get("by")) == (times, "ann")
+        assert (noted["recovered"]["fields"], noted["recovered"]["healed"]) == (["/image"], True)
+    assert kinds(house) == ["applied", *["drift", "recovered", "applied"] * 2]
+    (memory,) = house.store.drift().values()
+    assert (memory.lasting, memory.spells["/image"].count) == ({}, 2)
+
+
+def test_the_same_reported_drift_is_noted_once_however_often_it_is_seen(house: House):
+    """A hundred reconciles of one drift under `report` leave one note and no other write; then one recovery."""
+    house.want(service("a", policy=Policy(rules=(DriftRule("/image", FieldPolicy.REPORT),))))
     house.go()
     house.worlds["east"].edit("service/a", "/image", "other")
-
-    healed = house.go()
-
-    assert healed.plan.drift[0].fields[0].pointer == "/image"
-    assert house.worlds["east"].native("service/a")["image"] == "one"
-    assert [a.outcome for a in house.store.history()] == ["applied", "drift", "applied"]
     house.go()
-    assert not house.store.drift_since()
+    rows = house.store.history(1000), house.store.drift(), dict(house.store.baselines())
+    since = house.store.drift()[ResourceId("east", "service", "a")].since
+    with capture_logs() as lines:
+        for _ in range(99):
+            house.clock.advance(60)
+            outcome = house.go()
+            assert (outcome.plan.empty, outcome.healed) == (True, frozenset())
+    assert not lines
+    assert (house.store.history(1000), house.store.drift(), dict(house.store.baselines())) == rows
+    assert since is not None
+    assert house.reconciler.look().report.services[0].drift_since == since
+    house.worlds["east"].edit("service/a", "/image", "one")
+    with capture_logs() as lines:
+        for _ in range(10):
+            house.go()
+    assert [line["event"] for line in lines] == ["drift ended"]
+    assert kinds(house) == ["applied", "drift", "recovered"]
+    ended = house.store.history(1)[0].data
+    assert (ended["healed"], ended["seconds"]) == (False, 99 * 60.0)
+
+
+def test_a_fight_with_another_writer_is_told_once(house: House):
+    """What comes back each time it is taken back is called a fight; nothing more is noted while it goes on."""
+    house.want(service("a"))
+    house.go()
+    for _ in range(20):
+        house.worlds["east"].edit("service/a", "/image", "other")
+        assert house.go().healed
+    turns = [a.data.get("turn") for a in reversed(house.store.history(1000)) if a.outcome in ("drift", "recovered")]
+    assert turns == ["began", "ended", "began", "ended", "fight"]
+
+
+def test_drift_of_another_target_is_left_to_its_own_run(house: House):
+    """A run of one target neither notes nor ends what drifts at another."""
+    house.want(service("a"), service("b", "west"))
+    house.go()
+    house.worlds["west"].edit("service/b", "/image", "other")
+    house.go(targets=frozenset({"east"}))
+    assert kinds(house) == ["applied"]
+    house.store.put_drift(*noticed({}, house.plan().drift, (), 1.0).changed)
+    house.worlds["west"].edit("service/b", "/image", "one")
+    house.go(targets=frozenset({"east"}))
+    assert house.store.drift()[ResourceId("west", "service", "b")].lasting
 
 
 def test_a_service_that_moves_serves_at_its_new_target_before_it_goes_at_the_old(house: House):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sqlite3
 from dataclasses import replace
+from json import dumps
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from reconciler.core.deployment import Target
+from reconciler.core.drifting import Memory, Spell, Told
 from reconciler.core.errors import InvalidError, StaleError
 from reconciler.core.resources import Baseline, Pending, ResourceId
 from reconciler.core.secrets import Secret
@@ -60,13 +63,49 @@ def test_forgetting_takes_the_holds_and_drift_of_a_resource_with_it(store: Store
     """Nothing of a forgotten resource stays behind."""
     store.put(Baseline(ID))
     store.put_hold(ID, Hold("d", "no", 5.0), 2)
-    store.put_drift(ID, 1.0, {"count": 1})
+    store.put_drift(Memory(ID, "a", {"/x": Spell("v", (1.0,))}, Told.DRIFT))
 
     store.forget(ID)
 
     assert not store.baselines()
     assert not store.holds()
-    assert not store.drift_since()
+    assert not store.drift()
+
+
+def test_what_is_remembered_of_drift_is_read_back(store: Store):
+    """Field by field, with its times; what is forgotten is gone."""
+    memory = Memory(ID, "a", {"/x": Spell("v", (1.0, 5.0), 7, 9.0), "": Spell("gone", (6.0,))}, Told.FIGHT)
+    store.put_drift(memory, Memory(OTHER))
+    assert store.drift() == {ID: memory, OTHER: Memory(OTHER)}
+    store.drop_drift([OTHER])
+    assert store.drift() == {ID: memory}
+
+
+def test_the_record_of_an_older_release_is_brought_up_to_date(tmp_path: Path, clock):
+    """Drift that version 1 recorded by resources goes on field by field, and everything else stays."""
+    path = tmp_path / "state.db"
+    old = Store(path, clock)
+    old.put(Baseline(ID, service="a"))
+    old.close()
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE meta SET value = '1' WHERE key = 'schema_version'")
+        for id_, data in (
+            (ID, {"digest": "d", "fields": ["/x", "/y"], "gone": False, "note": "", "count": 3}),
+            (OTHER, {"digest": "d", "fields": [], "gone": True, "note": "killed", "count": 1}),
+        ):
+            row = {"id": str(id_), "data": dumps(data)}
+            connection.execute(text("INSERT INTO drift VALUES (:id, 5.0, :data)"), row)
+    engine.dispose()
+
+    new = Store(path, clock)
+    assert new.drift()[ID].spells == {"/x": Spell("", (5.0,), 3), "/y": Spell("", (5.0,), 3)}
+    assert (new.drift()[OTHER].since, [*new.drift()[OTHER].lasting]) == (5.0, [""])
+    assert new.baselines()[ID].service == "a"
+    new.close()
+    again = Store(path, clock)
+    assert again.drift()[ID].told is Told.DRIFT
+    again.close()
 
 
 def test_history_is_newest_first_and_bounded(store: Store):

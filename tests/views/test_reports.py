@@ -9,14 +9,14 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.core.change import Plan
 from reconciler.core.problems import Position, Problem, Severity
-from reconciler.core.report import Report, ResourceReport, ServiceReport, Sync
+from reconciler.core.report import Report, ResourceReport, ServiceReport
 from reconciler.core.resources import Health, ResourceId
-from reconciler.views import drift, history, problems, status
+from reconciler.core.sync import Sync
+from reconciler.views import history, problems, status
 from reconciler.views.table import Cell, table, width
 from reconciler.views.values import age
-from tests.views.plans import CANARY, REVISION, everything, secret
+from tests.views.plans import CANARY, REVISION, secret
 
 NOW = 1_700_000_000.0
 PROCESS = ResourceId("laptop", "process", "diabetes")
@@ -71,21 +71,6 @@ def test_status_json_masks_secrets() -> None:
     assert '"pid": 7' in text
 
 
-def test_drift_text() -> None:
-    """Drift is told apart from what Git wants, with its age."""
-    text = drift.text(everything(), {PROCESS: NOW - 300}, NOW)
-    assert "      /workers           2 → 4  (healed by the next apply)\n" in text
-    assert "1 resource drifted, the oldest for 5m.\n" in text
-    assert "Target edge was not reachable: timed out after 10 s\n" in text
-    assert "`reconciler plan` shows them" in text
-
-
-def test_no_drift() -> None:
-    """No drift is a sentence, not silence."""
-    assert drift.text(Plan(REVISION), {}, NOW) == "No drift: everything that could be seen is as it was left.\n"
-    assert drift.as_json(Plan(REVISION), {})["drifted"] is False
-
-
 @dataclass(frozen=True)
 class Attempt:
     """An entry as the store gives it."""
@@ -102,17 +87,27 @@ def test_history() -> None:
         {"action": "update", "id": "laptop/process/a", "state": "done"},
         {"action": "create", "id": "laptop/process/b", "state": "failed", "reason": "port taken\nby 7"},
     ]
+    field_of = {"id": "laptop/process/a", "fields": ["/b"]}
     attempts = [
         Attempt(NOW, str(REVISION), "partly", {"seconds": 1.25, "by": "me@here", "changes": changes}),
         Attempt(NOW, str(REVISION), "event", {"target": "laptop", "text": "a: worker 0 exited\nTraceback"}),
         Attempt(NOW, str(REVISION), "drift", {"id": "laptop/process/a", "fields": ["/port"], "gone": False}),
+        Attempt(NOW, str(REVISION), "drift", {**field_of, "policies": {"/b": "report"}}),
+        Attempt(NOW, str(REVISION), "drift", {**field_of, "turn": "fight", "times": 3}),
+        Attempt(NOW, str(REVISION), "recovered", {**field_of, "turn": "ended", "healed": True}),
+        Attempt(NOW, str(REVISION), "recovered", {**field_of, "turn": "ended", "healed": False}),
     ]
     assert history.text(attempts) == (
-        "WHEN (UTC)           REVISION      OUTCOME  TOOK   BY       CHANGES\n"
-        "2023-11-14 22:13:20  main@9c41f02  partly   1.2 s  me@here  update laptop/process/a, "
+        "WHEN (UTC)           REVISION      OUTCOME    TOOK   BY       CHANGES\n"
+        "2023-11-14 22:13:20  main@9c41f02  partly     1.2 s  me@here  update laptop/process/a, "
         "create laptop/process/b (failed: port taken …)\n"
-        "2023-11-14 22:13:20  main@9c41f02  event                    laptop: a: worker 0 exited …\n"
-        "2023-11-14 22:13:20  main@9c41f02  drift                    laptop/process/a /port\n"
+        "2023-11-14 22:13:20  main@9c41f02  event                      laptop: a: worker 0 exited …\n"
+        "2023-11-14 22:13:20  main@9c41f02  drift                      laptop/process/a /port\n"
+        "2023-11-14 22:13:20  main@9c41f02  drift                      laptop/process/a /b (reported only)\n"
+        "2023-11-14 22:13:20  main@9c41f02  drift                      laptop/process/a /b: comes back again and "
+        "again, 3 times so far\n"
+        "2023-11-14 22:13:20  main@9c41f02  recovered                  laptop/process/a /b taken back\n"
+        "2023-11-14 22:13:20  main@9c41f02  recovered                  laptop/process/a /b drifts no more\n"
     )
     assert history.as_json(attempts)["attempts"][0]["by"] == "me@here"
     assert history.text([]) == "Nothing has been applied yet.\n"

@@ -27,7 +27,8 @@ class Reconciled:
         queued: Seconds from the wake to the beginning.
         at: Unix time of its end, in seconds.
         changes: Count of changes carried out, by action; those that failed count under `failed`.
-        drift: How many resources differ from how they were left.
+        drift: How many resources differ from how they were left; healed: of how many this reconcile took it back;
+            reported: how many stay as they are, since their policies say so.
         health: Count of services by health.
         errors: Count of failures by the error's code.
         reason: Of an outcome that is not a good one.
@@ -43,6 +44,8 @@ class Reconciled:
     at: float
     changes: Mapping[str, int] = field(default_factory=dict[str, int])
     drift: int = 0
+    healed: int = 0
+    reported: int = 0
     health: Mapping[str, int] = field(default_factory=dict[str, int])
     errors: Mapping[str, int] = field(default_factory=dict[str, int])
     refused: int = 0
@@ -66,6 +69,8 @@ class Reconciled:
             "cause": ", ".join(self.causes),
             "changes": dict(self.changes),
             "drift": self.drift,
+            "healed": self.healed,
+            "reported": self.reported,
             "health": dict(self.health),
             "errors": dict(self.errors),
             "refused": self.refused,

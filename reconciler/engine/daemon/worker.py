@@ -127,6 +127,7 @@ class TargetWorker:
         report = self._report(outcome)
         self._tell_health(report)
         blocked = [b for b in outcome.plan.blocked if b.id.target == self.target]
+        drift = [d for d in outcome.plan.drift if d.id.target == self.target]
         word = self._word(outcome, observation, bool(blocked))
         made = record(
             word,
@@ -135,7 +136,9 @@ class TargetWorker:
                 for r in outcome.results
                 if r.action is not Action.NOOP
             ),
-            drift=sum(d.id.target == self.target for d in outcome.plan.drift),
+            drift=len(drift),
+            healed=len(outcome.healed),
+            reported=sum(not d.healing for d in drift),
             health=counted(service.health.value for service in report.services),
             errors=counted(r.code for r in outcome.failed if r.code),
             refused=len(outcome.refusals),

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from reconciler.core.deployment import Target
+from reconciler.core.drifting import Memory, Spell, Told
 from reconciler.core.resources import Baseline, Pending, ResourceId
 from reconciler.core.situation import Hold
 from reconciler.core.values import from_json, to_json
@@ -87,3 +88,22 @@ def hold_from_text(text: str) -> tuple[Hold, int]:
     """The inverse of `hold_to_text`."""
     data = json.loads(text)
     return Hold(data["specDigest"], data["reason"], data["until"]), int(data.get("attempts", 1))
+
+
+def drift_to_text(memory: Memory) -> str:
+    """What is remembered of one resource's drift; values by digest."""
+    spells = {
+        pointer: {"value": spell.value, "times": list(spell.times), "count": spell.count, "ended": spell.ended}
+        for pointer, spell in memory.spells.items()
+    }
+    return json.dumps({"service": memory.service, "told": memory.told.value, "spells": spells})
+
+
+def drift_from_text(id_: str, text: str) -> Memory:
+    """The inverse of `drift_to_text`."""
+    data = json.loads(text)
+    spells = {
+        pointer: Spell(spell["value"], tuple(spell["times"]), spell["count"], spell.get("ended"))
+        for pointer, spell in data.get("spells", {}).items()
+    }
+    return Memory(ResourceId.parse(id_), data.get("service", ""), spells, Told(data.get("told", "drift")))

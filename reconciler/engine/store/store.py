@@ -14,6 +14,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from reconciler.core.dataclass import dataclass, field
 from reconciler.core.deployment import Target
+from reconciler.core.drifting import Memory
 from reconciler.core.errors import InvalidError, StateError
 from reconciler.core.resources import Baseline, ResourceId
 from reconciler.core.situation import Hold
@@ -253,19 +254,22 @@ class Store:
             with self._write() as connection:
                 connection.execute(delete(tables.holds).where(tables.holds.c.id.in_([str(i) for i in held])))
 
-    def drift_since(self) -> dict[ResourceId, tuple[float, Mapping[str, Any]]]:
-        """Resources that are drifted now, since when (Unix seconds), and `count`, `digest`."""
+    def drift(self) -> dict[ResourceId, Memory]:
+        """What is remembered of drift, also of drift that has ended."""
         with self._read() as connection:
             rows = connection.execute(select(tables.drift)).all()
-        return {ResourceId.parse(row.id): (row.since, json.loads(row.data)) for row in rows}
+        return {memory.id: memory for memory in (codec.drift_from_text(row.id, row.data) for row in rows)}
 
-    def put_drift(self, id_: ResourceId, since: float, data: Mapping[str, Any]) -> None:
-        """Records that a resource drifted (or drifted further)."""
-        with self._write() as connection:
-            _upsert(connection, tables.drift, {"id": str(id_)}, {"since": since, "data": json.dumps(data)})
+    def put_drift(self, *memories: Memory) -> None:
+        """Records what there is to remember of some resources' drift, all or none."""
+        if memories:
+            with self._write() as connection:
+                for memory in memories:
+                    values = {"since": memory.since or 0.0, "data": codec.drift_to_text(memory)}
+                    _upsert(connection, tables.drift, {"id": str(memory.id)}, values)
 
     def drop_drift(self, ids: Sequence[ResourceId]) -> None:
-        """Records that resources are no longer drifted."""
+        """Forgets the drift of resources."""
         if ids:
             with self._write() as connection:
                 connection.execute(delete(tables.drift).where(tables.drift.c.id.in_([str(i) for i in ids])))

@@ -5,12 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Engine, Float, Integer, MetaData, String, Table, Text, create_engine, event, inspect
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+    inspect,
+)
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from reconciler.core.errors import InvalidError
+from reconciler.engine.store.migrations import STEPS
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 metadata = MetaData()
 
@@ -97,8 +111,26 @@ def _pragmas(connection: Any, _record: Any) -> None:
     cursor.close()
 
 
+def _version(connection: Connection) -> int:
+    found = connection.execute(meta.select().where(meta.c.key == "schema_version")).first()
+    return int(found.value) if found else 0
+
+
+def _migrated(connection: Connection) -> int:
+    """Brings the schema up to date, unless somebody else did so meanwhile; the version it then has."""
+    row = meta.c.key == "schema_version"
+    # Written first, so that this transaction begins with the lock and reads what holds now.
+    connection.execute(meta.update().where(row).values(value=meta.c.value))
+    version = _version(connection)
+    while version in STEPS:
+        STEPS[version](connection)
+        version += 1
+    connection.execute(meta.update().where(row).values(value=str(version)))
+    return version
+
+
 def open_database(path: Path) -> Engine:
-    """Opens the database file, making it and its tables the first time.
+    """Opens the database file, making it and its tables the first time; an older schema is brought up to date.
 
     Raises:
         InvalidError: The file is damaged, not writable, or of a newer release.
@@ -111,8 +143,10 @@ def open_database(path: Path) -> Engine:
             if "meta" not in inspect(connection).get_table_names():
                 metadata.create_all(connection)
                 connection.execute(meta.insert().values(key="schema_version", value=str(SCHEMA_VERSION)))
-            found = connection.execute(meta.select().where(meta.c.key == "schema_version")).first()
-            version = int(found.value) if found else 0
+            version = _version(connection)
+        if version in STEPS:
+            with engine.begin() as connection:
+                version = _migrated(connection)
     except OperationalError as exc:
         engine.dispose()
         raise InvalidError(

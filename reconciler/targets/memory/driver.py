@@ -14,12 +14,22 @@ from reconciler.core.deployment import Deployment, Target
 from reconciler.core.diff import assign
 from reconciler.core.driver import Address, Capabilities, Done, InProgress
 from reconciler.core.errors import ForeignError, TargetError, TerminalError
-from reconciler.core.resources import Completeness, Desired, Health, Mark, Observation, Observed, ResourceId, Staged
+from reconciler.core.resources import (
+    Completeness,
+    Desired,
+    Health,
+    Mark,
+    Observation,
+    Observed,
+    Owner,
+    ResourceId,
+    Staged,
+)
 from reconciler.core.rollout import DIGEST_FIELD
 from reconciler.core.values import Spec, digest
 from reconciler.targets.memory.errors import mapped
 from reconciler.targets.memory.faults import WireError
-from reconciler.targets.memory.native import from_native, health_of, to_native
+from reconciler.targets.memory.native import from_native, health_of, place_of, to_native
 from reconciler.targets.memory.render import render
 from reconciler.targets.memory.world import Record, World
 
@@ -121,6 +131,7 @@ class MemoryDriver:
             if staged
             else None,
             events=tuple(record["events"]),
+            owners={place_of(place, record["native"]): Owner(*who) for place, who in record["owners"].items()},
         )
 
     def _outputs(self, key: str, record: Record) -> Mapping[str, Any]:

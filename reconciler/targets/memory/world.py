@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from reconciler.core.diff import assign
+from reconciler.core.diff import assign, equal
+from reconciler.core.values import lookup
 from reconciler.targets.memory.faults import Fault, WireError
 
 Record = dict[str, Any]
@@ -96,11 +97,17 @@ class World:
         with self._open() as state:
             state["records"][key] = self._record(state, native, mark)
 
-    def edit(self, key: str, pointer: str, value: Any) -> None:
-        """Changes one place of a resource's native form by hand (`MISSING` takes it out)."""
+    def edit(self, key: str, pointer: str, value: Any, by: str = "", at: float | None = None) -> None:
+        """Changes one place of a resource's native form by hand (`MISSING` takes it out).
+
+        Args:
+            by: Who does so; remembered until we write the place.
+        """
         with self._open() as state:
             record = state["records"][key]
             record["native"] = assign(record["native"], pointer, value)
+            if by:
+                record["owners"][pointer] = [by, at]
             record["etag"] = self._etag(state)
         self.happen(f"{key}: changed by hand")
 
@@ -230,7 +237,7 @@ class World:
                 raise WireError(400, f"{key}: the zone cannot be changed")
             if existing is not None:
                 kept = {name: existing[name] for name in ("hidden", "staged", "events", "log")}
-                record.update(kept)
+                record.update({**kept, "owners": _still_theirs(existing, record["native"])})
             if hidden is not None:
                 record["hidden"] = dict(hidden)
             record["log"] = [*record["log"], f"{key}: started"]
@@ -300,6 +307,7 @@ class World:
             if staged["status"] != "running":
                 raise WireError(409, f"{key}: the staged version is {staged['status']}", code="busy")
             self._match(state, key, if_match)
+            record["owners"] = _still_theirs(record, staged["native"])
             record.update({"native": staged["native"], "mark": staged["mark"], "staged": None, "status": "running"})
             record.update({"reason": "", "busy": None, "etag": self._etag(state)})
             if staged["hidden"] is not None:
@@ -371,6 +379,7 @@ class World:
             "deleting": False,
             "events": [],
             "log": [],
+            "owners": {},
         }
 
     def _start(self, state: State, op: str, thing: Record) -> None:
@@ -395,3 +404,11 @@ class World:
                     thing["status"], thing["reason"] = ("failed", fails) if fails else ("running", "")
             if record["deleting"] and record["busy"] is None:
                 del state["records"][key]
+
+
+def _still_theirs(before: Record, native: Mapping[str, Any]) -> dict[str, Any]:
+    """The places that somebody else wrote and that read so after our write, too."""
+    owners: dict[str, Any] = before["owners"]
+    return {
+        place: who for place, who in owners.items() if equal(lookup(before["native"], place), lookup(native, place))
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -96,11 +97,18 @@ def test_limits_change_where_the_container_stands(target: DockerFixture) -> None
     bench.settle([target._desired("one", memory_gb=0.3)])
     container = seen(bench, target).outputs["container"]
     bench.settle([target._desired("one", memory_gb=0.4, cpu_cores=0.5)])
+    before = time.time() - 1
     docker("update", "--cpus", "1.5", f"{target.target}.one")
     made = bench.plan([target._desired("one", memory_gb=0.4, cpu_cores=0.5)])
     assert [(f.pointer, f.before, f.after) for f in next(made.effective()).fields] == [("/limits/cpuCores", 1.5, 0.5)]
     assert [d.fields[0].pointer for d in made.drift] == ["/limits/cpuCores"]
+    by = seen(bench, target).owner_of("/limits/cpuCores")
+    assert by is not None
+    assert by.manager == "docker update"
+    assert by.at is not None
+    assert before <= by.at <= time.time() + 1
     bench.settle([target._desired("one", memory_gb=0.4, cpu_cores=0.5)])
+    assert not seen(bench, target).owners
     bench.settle([target._desired("one")])
     assert seen(bench, target).outputs["container"] == container
     assert seen(bench, target).spec["limits"] == {}

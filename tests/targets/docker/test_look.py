@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,7 +14,8 @@ from hypothesis import strategies as st
 from reconciler.core.deployment import Auth, Deployment, EntryScript, Environment, Settings, Target
 from reconciler.core.resources import Health
 from reconciler.core.secrets import Secret, SecretRef, seal
-from reconciler.core.values import canonical, to_json
+from reconciler.core.three_way import three_way
+from reconciler.core.values import Spec, canonical, digest, to_json
 from reconciler.targets.local.docker.config import configuration, labels_of, read_back
 from reconciler.targets.local.docker.look import Container, health_of
 from reconciler.targets.local.docker.render import spec_of
@@ -108,19 +112,74 @@ def reveal(secret: Secret | SecretRef) -> str:
     return secret.reveal()
 
 
-@given(deployments())
-def test_what_is_sent_reads_as_it_was_meant(deployment: Deployment) -> None:
-    """Units, orders, defaults and the engine's own spellings are no differences; secrets stay fingerprints."""
+IMAGE_ENV = ["PATH=/bin", "LANG=C.UTF-8"]
+
+
+def reported(deployment: Deployment) -> tuple[Spec, dict[str, Any]]:
+    """What is wanted, and what inspecting the container gives that was made from it."""
     spec = spec_of(deployment, "reconciler/m:1")
     labels = labels_of("t", {}, spec)
     config = configuration(spec, "s", "a" * 64, deployment.settings.port or 4242, labels, reveal, "t.s.keys")
     host = config.pop("HostConfig")
-    report = {"Config": {**config, "Env": [*config["Env"], "PATH=/bin"]}, "HostConfig": host}
-    made_from = to_json(spec)
-    found = read_back(report, made_from, ["PATH=/bin"], lambda text: seal(KEY, text))
+    return spec, {"Config": {**config, "Env": [*config["Env"], *IMAGE_ENV]}, "HostConfig": host}
+
+
+def read(report: Mapping[str, Any], made_from: Spec) -> Spec:
+    """The normal form of a report."""
+    return read_back(report, to_json(made_from), IMAGE_ENV, lambda text: seal(KEY, text))
+
+
+@given(deployments())
+def test_what_is_sent_reads_as_it_was_meant(deployment: Deployment) -> None:
+    """Units, orders, defaults and the engine's own spellings are no differences; secrets stay fingerprints."""
+    spec, report = reported(deployment)
+    found = read(report, spec)
     assert canonical(found) == canonical(spec)
-    again = read_back(report, to_json(found), ["PATH=/bin"], lambda text: seal(KEY, text))
-    assert canonical(again) == canonical(found)
+    assert canonical(read(report, found)) == canonical(found)
+
+
+def respelled(report: Mapping[str, Any], random: Random) -> dict[str, Any]:
+    """What an engine may come to say of the same container: other orders, its defaults or nothing in place of them."""
+    config, host = dict(report["Config"]), dict(report["HostConfig"])
+    config["Env"] = random.sample(config["Env"], len(config["Env"]))
+    config |= {"Hostname": "3f9c2a81", "Tty": False, "WorkingDir": "/app", "User": "65532", "Entrypoint": ["run"]}
+    config["Labels"] = {**config["Labels"], "org.opencontainers.image.source": "x"}
+    host["Mounts"] = random.sample(host["Mounts"], len(host["Mounts"]))
+    host |= {"CpuShares": 0, "Runtime": "runc", "Privileged": False, "OomKillDisable": None, "ShmSize": 67108864}
+    for name in ("Ulimits", "DeviceRequests", "Tmpfs"):
+        host.setdefault(name, random.choice([None, []]))
+    host.setdefault("ReadonlyRootfs", False)
+    if host["RestartPolicy"]["Name"] == "no":
+        host["RestartPolicy"] = random.choice([{"Name": "", "MaximumRetryCount": 0}, {"Name": "no"}, None])
+    for bindings in host["PortBindings"].values():
+        if bindings[0]["HostIp"] == "0.0.0.0":
+            bindings[0]["HostIp"] = random.choice(["", "0.0.0.0"])
+    return {"Config": config, "HostConfig": host, "State": {"Status": "running"}, "Created": "2026-01-01T00:00:00Z"}
+
+
+@given(deployments(), st.randoms(use_true_random=False))
+def test_however_the_engine_spells_it_nothing_drifts(deployment: Deployment, random: Random) -> None:
+    """Server defaults, units and orders are no drift and no change, with a record and without."""
+    spec, report = reported(deployment)
+    left, now = read(report, spec), read(respelled(report, random), spec)
+    for sent, answered in ((spec, left), (None, None)):
+        compared = three_way("container", spec, now, sent, answered)
+        assert (compared.drift, compared.changes) == ((), ())
+
+
+@given(deployments())
+def test_however_git_spells_it_nothing_changes(deployment: Deployment) -> None:
+    """The order of variables and origins, and whole numbers with a point, make no other container."""
+    settings = deployment.settings
+    other = replace(
+        settings,
+        cpu_cores=settings.cpu_cores and float(settings.cpu_cores),
+        memory_gb=settings.memory_gb and float(settings.memory_gb),
+        cors_origins=settings.cors_origins[::-1],
+        environment_variables=dict(reversed(settings.environment_variables.items())),
+        block=dict(reversed(settings.block.items())),
+    )
+    assert digest(spec_of(replace(deployment, settings=other), "i")) == digest(spec_of(deployment, "i"))
 
 
 @given(deployments())

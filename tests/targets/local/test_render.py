@@ -21,6 +21,7 @@ from reconciler.core.deployment import (
 from reconciler.core.problems import Position, Severity
 from reconciler.core.resources import Desired
 from reconciler.core.secrets import Secret, SecretRef
+from reconciler.core.three_way import three_way
 from reconciler.core.values import Unknown, digest, from_json, to_json
 from reconciler.targets.local.process.render import ProcessRenderer, version_of
 from reconciler.targets.local.process.staging import processors
@@ -117,25 +118,61 @@ def test_keys_are_no_part_of_the_version(first, second):
     assert version_of(render(deployment()).spec) not in versions
 
 
-@given(
-    st.builds(
-        Settings,
-        port=st.none() | st.integers(0, 65535),
-        cpu_cores=st.none() | st.floats(0.1, 64),
-        memory_gb=st.none() | st.floats(0.1, 64),
-        replicas=st.integers(1, 16),
-        max_body_mb=st.none() | st.floats(0.1, 100),
-        ready_timeout_seconds=st.floats(1, 1000),
-        cors_origins=st.lists(st.text()).map(tuple),
-        environment_variables=st.dictionaries(st.text(), st.text() | st.builds(Secret, st.text())),
-    )
+SETTINGS = st.builds(
+    Settings,
+    port=st.none() | st.integers(0, 65535),
+    cpu_cores=st.none() | st.floats(0.1, 64),
+    memory_gb=st.none() | st.floats(0.1, 64),
+    replicas=st.integers(1, 16),
+    max_body_mb=st.none() | st.floats(0.1, 100),
+    ready_timeout_seconds=st.floats(1, 1000),
+    cors_origins=st.lists(st.text()).map(tuple),
+    environment_variables=st.dictionaries(st.text(), st.text() | st.builds(Secret, st.text())),
 )
+
+
+@given(SETTINGS)
 def test_spec_survives_storing(settings):
     """A spec written to the state file and read back is the same spec with the same digest."""
     spec = render(deployment(settings=settings)).spec
     stored = from_json(json.loads(json.dumps(to_json(spec))))
     assert digest(stored) == digest(spec)
     assert version_of(stored) == version_of(spec)
+
+
+def respelled(value, random):
+    """The same JSON as another program would write it: keys in another order, whole numbers with a point or without."""
+    if isinstance(value, dict):
+        return {key: respelled(value[key], random) for key in random.sample([*value], len(value))}
+    if isinstance(value, list):
+        return [respelled(item, random) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return random.choice([value, int(value)])
+    if isinstance(value, int) and not isinstance(value, bool):
+        return random.choice([value, float(value)])
+    return value
+
+
+@given(SETTINGS, st.randoms(use_true_random=False))
+def test_however_the_state_file_spells_it_nothing_drifts(settings, random):
+    """Orders and spellings of numbers are no drift, no change and no other version, with a record and without."""
+    spec = render(deployment(settings=settings)).spec
+    now = from_json(respelled(json.loads(json.dumps(to_json(spec))), random))
+    for recorded in (spec, None):
+        compared = three_way("process", spec, now, recorded, recorded)
+        assert (compared.drift, compared.changes) == ((), ())
+    assert version_of(now) == version_of(spec)
+
+
+@given(SETTINGS)
+def test_however_git_spells_it_nothing_changes(settings):
+    """The order of variables and origins makes no other version."""
+    other = dataclasses.replace(
+        settings,
+        cors_origins=settings.cors_origins[::-1],
+        environment_variables=dict(reversed(settings.environment_variables.items())),
+    )
+    assert digest(render(deployment(settings=other)).spec) == digest(render(deployment(settings=settings)).spec)
 
 
 @pytest.mark.parametrize("cores", [0.1, 1, 1.5, 64])

@@ -12,9 +12,20 @@ from typing import Any, cast
 
 from reconciler.containers.engine import Engine
 from reconciler.core.change import Action, Change, Step
+from reconciler.core.diff import equal
 from reconciler.core.driver import Address, Done, InProgress
 from reconciler.core.errors import BusyError, ConflictError, ForeignError, TerminalError
-from reconciler.core.resources import Completeness, Desired, Health, Mark, Observation, Observed, ResourceId, Staged
+from reconciler.core.resources import (
+    Completeness,
+    Desired,
+    Health,
+    Mark,
+    Observation,
+    Observed,
+    Owner,
+    ResourceId,
+    Staged,
+)
 from reconciler.core.values import Spec, digest, from_json, to_json
 from reconciler.targets.local.docker.config import (
     LABEL_TARGET,
@@ -28,7 +39,7 @@ from reconciler.targets.local.docker.config import (
 )
 from reconciler.targets.local.docker.look import RETIRED_SUFFIX, STAGED_SUFFIX, Container, health_of
 from reconciler.targets.local.docker.record import Record, Records
-from reconciler.targets.local.docker.render import KIND, DockerRenderer, Naming
+from reconciler.targets.local.docker.render import KIND, UPDATED, DockerRenderer, Naming
 from reconciler.targets.local.docker.swap import Parts, Swap, version_of
 from reconciler.targets.local.jobs import Job
 
@@ -173,7 +184,14 @@ class DockerDriver(DockerRenderer):
             host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - reached from this machine
             outputs["url"] = f"http://{host}:{binding['HostPort']}"
         version = digest([container.id, record.to_json() if record else None, to_json(spec)])[:16]
-        return Observed(resource, spec, mark, health, reason, version, outputs, False, staged)
+        owners = self._owners(container, cast("Spec", from_json(dict(made_from))), spec)
+        return Observed(resource, spec, mark, health, reason, version, outputs, False, staged, owners=owners)
+
+    def _owners(self, container: Container, left: Spec, now: Spec) -> Mapping[str, Owner]:
+        """How fields came to read otherwise than we left them: the engine knows by what call and when, not by whom."""
+        moved = [name for name in UPDATED if container.ours and not equal(left.get(name), now.get(name))]
+        at = self._engine.last(container.id, "update") if moved else None
+        return {} if at is None else {f"/{name}": Owner("docker update", at) for name in moved}
 
     def _machine(self) -> Machine:
         """What the engine's machine has; asked once."""

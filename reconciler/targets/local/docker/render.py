@@ -21,7 +21,40 @@ LOG_MAX_MB = 10.0
 LOG_FILES = 5
 
 # What `docker update` changes on a running container, and what lies outside of it.
+UPDATED = ("limits", "restart")
 IN_PLACE = ("/auth/keys", "/limits/cpuCores", "/limits/memoryGb", "/restart")
+
+FIELDS = (
+    "/image",
+    "/readyMade",
+    "/models/*/name",
+    "/models/*/version",
+    "/models/*/digest",
+    "/host",
+    "/port",
+    "/workers",
+    "/limits/cpuCores",
+    "/limits/memoryGb",
+    "/limits/gpus",
+    "/limits/openFiles",
+    "/scoring/timeoutMs",
+    "/scoring/maxConcurrentRequests",
+    "/scoring/maxBodyMb",
+    "/readyTimeoutSeconds",
+    "/drainSeconds",
+    "/corsOrigins/*",
+    "/auth/enabled",
+    "/auth/keys/*",
+    "/environmentVariables/*",
+    "/restart",
+    "/readOnly",
+    "/log/maxMb",
+    "/log/files",
+    "/networks/*",
+    "/volumes/*/source",
+    "/volumes/*/path",
+    "/volumes/*/readOnly",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +94,7 @@ class DockerRenderer:
         """What changes in place, and whether the rest can be staged."""
         return Capabilities(
             kinds=frozenset({KIND}),
+            fields=FIELDS,
             stages=frozenset({KIND}) if self._here else frozenset(),
             endpoints=frozenset({KIND}),
             in_place=IN_PLACE,

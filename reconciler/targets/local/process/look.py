@@ -7,15 +7,20 @@ whether it lives. So looking at a thousand services wakes none of them.
 from __future__ import annotations
 
 import json
+import pwd
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from reconciler.core.dataclass import dataclass, field
-from reconciler.core.resources import Health, Mark, Observed, ResourceId, Staged
+from reconciler.core.dataclass import dataclass, field, replace
+from reconciler.core.resources import Health, Mark, Observed, Owner, ResourceId, Staged
 from reconciler.core.values import Spec, from_json
+from reconciler.targets.local.keys import by_digest
 from reconciler.targets.local.process.layout import IDENTITY, STATE, lock_holder, stamp
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,8 @@ class View:
         state: As the supervisor last wrote it; empty before the first time.
         pid: The living supervisor, None if there is none.
         keys_changed: The serving version's key file is not what the supervisor wrote.
+        keys: What stands in it then, SHA-256 digests by slot; None where that cannot be read.
+        keys_owner: Whose it is then, and when it was written.
     """
 
     folder: Path
@@ -34,6 +41,8 @@ class View:
     state: Mapping[str, Any] = field(default_factory=dict[str, Any])
     pid: int | None = None
     keys_changed: bool = False
+    keys: Mapping[str, str] | None = None
+    keys_owner: Owner | None = None
 
     @property
     def uid(self) -> str:
@@ -93,18 +102,36 @@ def look(folder: Path) -> View | None:
     known = json.loads(identity)
     if not isinstance(state, dict) or not isinstance(known, dict) or "uid" not in known:
         raise ValueError("its files are damaged")
-    return View(
-        folder,
-        cast("dict[str, Any]", known),
-        cast("dict[str, Any]", state),
-        pid,
-        pid is not None and _keys_changed(cast("dict[str, Any]", state)),
-    )
+    view = View(folder, cast("dict[str, Any]", known), cast("dict[str, Any]", state), pid)
+    file = str(view.state.get("keysFile") or "")
+    if pid is None or not file or stamp(file) == view.state.get("keysStamp"):
+        return view
+    keys = _keys(Path(file))
+    if keys is not None and keys == view.state.get("keys"):
+        return view
+    return replace(view, keys_changed=True, keys=keys, keys_owner=_owner(Path(file)))
 
 
-def _keys_changed(state: Mapping[str, Any]) -> bool:
-    file = str(state.get("keysFile") or "")
-    return bool(file) and stamp(file) != state.get("keysStamp")
+def _keys(file: Path) -> Mapping[str, str] | None:
+    """What a key file holds that somebody else wrote; the runtime goes on with the last one it could read."""
+    try:
+        found: Any = json.loads(file.read_bytes())
+        keys = {str(key["slot"]): str(key["sha256"]) for key in found["keys"]}
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return keys if all(_SHA256.fullmatch(digest) for digest in keys.values()) else None
+
+
+def _owner(file: Path) -> Owner | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    try:
+        name = f"user {pwd.getpwuid(status.st_uid).pw_name}"
+    except KeyError:
+        name = f"user id {status.st_uid}"
+    return Owner(name, status.st_mtime)
 
 
 def observed(view: View, resource: ResourceId, job: Staged | None) -> Observed:
@@ -115,7 +142,7 @@ def observed(view: View, resource: ResourceId, job: Staged | None) -> Observed:
     """
     if view.identity is None:
         return Observed(resource, {}, None, Health.UNKNOWN, "a folder of that name stands here and is not ours")
-    state, record = view.state, view.record
+    state = view.state
     staged = job
     if view.staged is not None and (job is None or job.health is not Health.PROGRESSING):
         staged = Staged(
@@ -128,7 +155,7 @@ def observed(view: View, resource: ResourceId, job: Staged | None) -> Observed:
     serves = view.serving is not None
     return Observed(
         resource,
-        _spec(record, view.keys_changed) if serves else {},
+        _spec(view) if serves else {},
         view.mark,
         health,
         reason,
@@ -137,14 +164,25 @@ def observed(view: View, resource: ResourceId, job: Staged | None) -> Observed:
         busy=view.pid is not None and bool(state.get("busy")),
         staged=staged,
         events=tuple(f"{_time(event['at'])} {event['text']}" for event in state.get("events", ())),
+        owners={"/auth/keys": view.keys_owner} if view.keys_owner else {},
     )
 
 
-def _spec(record: Mapping[str, Any], keys_changed: bool) -> Spec:
-    spec = dict(from_json(record["spec"]))
-    if keys_changed:
-        spec["auth"] = {name: value for name, value in spec["auth"].items() if name != "keys"}
+def _spec(view: View) -> Spec:
+    spec = dict(from_json(view.record["spec"]))
+    if view.keys_changed:
+        spec["auth"] = {**spec["auth"], "keys": None if view.keys is None else _live(view, spec["auth"].get("keys"))}
     return spec
+
+
+def _live(view: View, recorded: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The keys in a file that somebody else wrote; those that are still ours are what the record says they are."""
+    ours: Mapping[str, str] = view.state.get("keys") or {}
+    known = recorded or {}
+    return {
+        slot: known[slot] if ours.get(slot) == digest and slot in known else by_digest(digest)
+        for slot, digest in (view.keys or {}).items()
+    }
 
 
 def _gone(state: Mapping[str, Any]) -> str:

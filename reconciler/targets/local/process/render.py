@@ -42,8 +42,7 @@ FIELDS = (
     "/drainSeconds",
     "/corsOrigins/*",
     "/auth/enabled",
-    "/auth/keys/primary",
-    "/auth/keys/secondary",
+    "/auth/keys/*",
     "/environmentVariables/*",
     "/tls/certFile",
     "/tls/keyFile",
@@ -57,6 +56,8 @@ CAPABILITIES = Capabilities(
     stages=frozenset({KIND}),
     endpoints=frozenset({KIND}),
     in_place=IN_PLACE,
+    # A key that somebody adds opens the service like one of ours.
+    closed=("/auth/keys",),
     parallel=4,
     deadline_seconds=900.0,
 )

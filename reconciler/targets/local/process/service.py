@@ -359,6 +359,7 @@ class Service:
             "serving": self._serving.report() if self._serving else None,
             "keysFile": self._serving.keys_file if self._serving else "",
             "keysStamp": self._serving.keys_stamp if self._serving else None,
+            "keys": {key["slot"]: key["sha256"] for key in self._serving.launch["keys"] or ()} if self._serving else {},
             "staged": self._staged.report() if self._staged else None,
             "draining": [worker.pid for group in self._ending for worker in group.workers()],
             "events": self.journal.events,
