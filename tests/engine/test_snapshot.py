@@ -163,6 +163,15 @@ def test_a_plan_against_a_snapshot_is_the_plan_against_the_target(maker: Snapsho
     same(plan(situation), read(snapshot, life.desired(), situation))
 
 
+@pytest.mark.parametrize("now", [True, 1.0, "1", 2])
+def test_what_is_almost_equal_is_not_taken_for_equal(maker: SnapshotMaker, now: Any) -> None:
+    """A 1 that became true is drift, with a snapshot as without."""
+    life = serving({"a": 1, "key": REFS[0]})
+    life.happen("edit", ("a", now))
+    situation = life.loop.situation(life.desired())
+    same(plan(situation), read(looked(maker, situation), life.desired(), situation))
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(OPERATIONS, max_size=8))
 def test_no_secret_and_nothing_of_others_is_published(maker: SnapshotMaker, events: list[Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any, cast
 from reconciler.core.contents import Revision
 from reconciler.core.dataclass import dataclass, field
 from reconciler.core.deployment import Target
+from reconciler.core.diff import equal
 from reconciler.core.errors import InvalidError
 from reconciler.core.resources import (
     Baseline,
@@ -191,7 +192,7 @@ def _resource(id_: ResourceId, observed: Observed | None, baseline: Baseline | N
 
 def _or_same(spec: Spec | None, observed: Observed | None) -> Any:
     """The spec; a word in its place where the target reports the very same, as it mostly does."""
-    return SAME if spec is not None and observed is not None and spec == observed.spec else to_json(spec)
+    return SAME if spec is not None and observed is not None and equal(spec, observed.spec) else to_json(spec)
 
 
 def _filled(data: dict[str, Any], kept: Sequence[str]) -> dict[str, Any]:

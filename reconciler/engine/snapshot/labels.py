@@ -18,10 +18,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from reconciler.core.dataclass import dataclass, field, replace
+from reconciler.core.diff import equal
 from reconciler.core.resources import Baseline, Desired, Health, Observed
 from reconciler.core.secrets import Secret, SecretRef
 from reconciler.core.values import MISSING, canonical, digest, escape, has_secret, lookup, transform
 
+_PLAIN = (str, int, float, type(None))
 CURRENT, OTHER, UNKNOWN, FOREIGN = "=", "!", "?", "~"
 
 
@@ -72,6 +74,7 @@ class Labels:
     _numbers: dict[tuple[str, str], dict[str, int]] = field(
         default_factory=dict[tuple[str, str], "dict[str, int]"], init=False
     )
+    _known: list[tuple[Any, Any]] = field(default_factory=list[tuple[Any, Any]], init=False)
 
     def published(self) -> tuple[Observed | None, Baseline | None]:
         """What the target reports and what is recorded, without secrets and without what is not ours."""
@@ -122,14 +125,24 @@ class Labels:
             yield pending.sent
 
     def _hidden(self, spec: Any) -> Any:
-        return spec if spec is None else self._node(spec, tuple(self._own()), "")
+        if spec is None:
+            return None
+        # At rest, what was sent, what was answered and what is there are equal.
+        for one, hidden in self._known:
+            if equal(one, spec):
+                return hidden
+        hidden = self._node(spec, tuple(self._own()), "")
+        self._known.append((spec, hidden))
+        return hidden
 
     def _node(self, value: Any, owners: Sequence[Any], pointer: str) -> Any:
         """A value without secrets, and without what no owner has at its place."""
+        if isinstance(value, _PLAIN):
+            return value if owners else self._foreign(value, pointer)
         if isinstance(value, Secret):
             return self._secret(value, pointer)
         # What needs no label stays the very object that the daemon has anyway.
-        if isinstance(value, Mapping):
+        if isinstance(value, (dict, Mapping)):
             there = cast("Mapping[str, Any]", value)
             items = {k: self._node(v, _below(owners, k), f"{pointer}/{escape(k)}") for k, v in there.items()}
             return there if all(items[k] is v for k, v in there.items()) else items
@@ -137,7 +150,10 @@ class Labels:
             members = cast("Sequence[Any]", value)
             listed = [self._node(v, _below(owners, n), f"{pointer}/{n}") for n, v in enumerate(members)]
             return members if all(a is b for a, b in zip(listed, members, strict=True)) else listed
-        return value if owners else Secret(self._numbered(FOREIGN, "", pointer, canonical(value)))
+        return value if owners else self._foreign(value, pointer)
+
+    def _foreign(self, value: Any, pointer: str) -> Secret:
+        return Secret(self._numbered(FOREIGN, "", pointer, canonical(value)))
 
     def _secret(self, secret: Secret, pointer: str) -> Secret:
         wanted = lookup(self.desired.spec, pointer) if self.desired is not None else MISSING
@@ -162,7 +178,7 @@ def _below(owners: Sequence[Any], step: str | int) -> list[Any]:
 
 
 def _inner(owner: Any, step: str | int) -> Any:
-    if isinstance(owner, Mapping) and isinstance(step, str):
+    if isinstance(owner, (dict, Mapping)) and isinstance(step, str):
         return cast("Mapping[str, Any]", owner).get(step, MISSING)
     if isinstance(owner, (list, tuple)) and isinstance(step, int):
         items = cast("Sequence[Any]", owner)
