@@ -90,7 +90,7 @@ def main(folder: Path) -> None:
     def drivers(targets):
         return {name: driver for name in targets if name == "local"}, []
 
-    states = DesiredStates(drivers, [], lambda deployment: (deployment, []), DocumentCache())
+    states = DesiredStates(drivers, [], None, DocumentCache())
     reconciler = Reconciler(source.tree, states, drivers, [], store, clock, "rc-bench")
     ended: list[Reconciled] = []
     told = threading.Event()

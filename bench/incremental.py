@@ -89,7 +89,7 @@ def looks(folder: Path, repo: Path, edits: int) -> list[float]:
 
     took: list[float] = []
     source = open_source(SourceSettings(str(repo)), folder / "git")
-    states = DesiredStates(drivers, [], lambda deployment: (deployment, []), DocumentCache())
+    states = DesiredStates(drivers, [], None, DocumentCache())
     reconciler = Reconciler(source.tree, states, drivers, [], store, clock, "bench")
     try:
         with store.writing("bench"):

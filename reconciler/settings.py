@@ -254,6 +254,12 @@ class RailSettings(Group):
         description="Percentage of a target's resources above which deleting, or replacing untested, is refused …",
     )
     min_resources: int = Field(default=10, ge=0, description="… once the target has this many.")
+    approval_targets: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        default=(),
+        description="Targets (or patterns such as `prod-*`) at which nothing is done until somebody approves the plan, "
+        "whatever the manifests say.",
+    )
+    approval_days: float = Field(default=7.0, gt=0, description="Days after which an approval lapses if it is unused.")
 
 
 class DaemonSettings(Group):

@@ -25,7 +25,10 @@ def text(summary: Summary, style: Style = PLAIN, *, deleting: bool = False) -> I
     for service, reason in sorted(summary.unhealthy.items()):
         yield from _entry("unhealthy:", "red", f"{service}: {reason}", "", style)
     for refusal in summary.refusals:
-        yield from _stop("refused:", "red", refusal, refusal.hint, style)
+        waits = refusal.code == "approval-required"
+        yield from _stop(
+            "waiting:" if waits else "refused:", "yellow" if waits else "red", refusal, refusal.hint, style
+        )
     for blocked in summary.blocked:
         yield from _stop("not done:", "yellow", blocked, blocked.hint, style)
     for target, why in sorted(summary.unseen.items()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from reconciler.core.approval import demands
 from reconciler.core.basis import Basis
 from reconciler.core.plan import plan
 from reconciler.core.resources import Baseline, Completeness, Mark, Observation, Observed, ResourceId
@@ -56,6 +57,7 @@ def compare(base: DesiredState | None, head: DesiredState, renderers: Mapping[st
         incomplete=head.incomplete,
         removed=_removed(base, head),
         deployments=head.deployments,
+        approval=demands(observed, head.approval, base.approval if base else (), rails.approval_targets),
         rails=rails,
         problems=head.problems,
         environment=head.environment,

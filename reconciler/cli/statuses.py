@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from reconciler.cli import exits
 from reconciler.cli.ending import sentence
 from reconciler.cli.session import Session
 from reconciler.core.commit_status import CommitState, CommitStatus
@@ -94,6 +95,9 @@ def status_of(summary: Summary) -> CommitStatus:
     """How a run ended, for its commit."""
     if summary.exit_code == 0:
         return CommitStatus(CommitState.SUCCESS, sentence(summary))
+    if summary.exit_code == exits.REFUSED and all(refusal.code == "approval-required" for refusal in summary.refusals):
+        targets = ", ".join(refusal.message for refusal in summary.refusals)
+        return CommitStatus(CommitState.PENDING, targets)
     state = CommitState.STOPPED if summary.cancelled else CommitState.FAILURE
     codes = [*(refusal.code for refusal in summary.refusals), *(["unhealthy"] if summary.unhealthy else [])]
     about = f" ({', '.join(dict.fromkeys(codes))})" if codes else ""

@@ -266,6 +266,7 @@ class Refusal:
         approvable: An approval of the plan's digest lifts it.
         ways: Every way on, the usual one first.
         percent: The share of the target's resources that would go, where that is the reason.
+        approved: Who has approved it already; empty for nobody.
     """
 
     code: str
@@ -276,6 +277,12 @@ class Refusal:
     approvable: bool = True
     ways: tuple[Way, ...] = ()
     percent: float = 0.0
+    approved: str = ""
+
+    @property
+    def waits(self) -> bool:
+        """Whether nothing is wrong with what it stops: somebody has to say yes, and that is all."""
+        return self.code == "approval-required"
 
     @property
     def advice(self) -> str:

@@ -188,12 +188,18 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A named place to deploy to; `block` holds the settings of its type, validated."""
+    """A named place to deploy to.
+
+    Args:
+        block: The settings of its type, validated.
+        approval: Its policy asks for somebody to approve what is done there.
+    """
 
     name: str
     type: str
     block: Mapping[str, Any] = field(default_factory=dict[str, Any])
     position: Position | None = None
+    approval: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
+from reconciler.core.approval import Approval, approval_of
 from reconciler.core.change import Action, Change, Plan, Refusal, Step, Way
 from reconciler.core.dataclass import replace
 from reconciler.core.resources import ResourceId
@@ -24,6 +25,7 @@ def refusals_of(situation: Situation, changes: Sequence[Change]) -> list[Refusal
         found += _too_much(situation, target, of_target)
         found += _emptied(situation, target, of_target)
         found += _from_elsewhere(situation, target, of_target)
+        found += _unapproved(situation, target, of_target)
     return found
 
 
@@ -127,6 +129,17 @@ def _other_environment(situation: Situation, target: str, changes: Iterable[Chan
     return [Refusal("other-environment", message, hint, (target,), ways=(APPROVE,))]
 
 
+def _unapproved(situation: Situation, target: str, changes: Iterable[Change]) -> list[Refusal]:
+    """Where somebody has to say yes, nothing is done before; what only our record needs is no deed."""
+    who = situation.approval.get(target)
+    doing = sum(change.action is not Action.NOOP and change.writes for change in changes)
+    if who is None or not doing:
+        return []
+    what = "a change waits" if doing == 1 else f"{doing:,} changes wait"
+    message = f"target {target}: {what} for somebody's approval: {who}"
+    return [Refusal("approval-required", message, "look at the plan first", (target,), ways=(APPROVE,))]
+
+
 def with_digest(plan: Plan) -> Plan:
     """The plan with the digests to approve in the commands that its refusals name."""
     if not plan.refusals:
@@ -142,30 +155,24 @@ def with_digest(plan: Plan) -> Plan:
 
 def standing(
     plan: Plan,
-    approved: Collection[str],
+    approvals: Iterable[Approval],
     allowed: frozenset[str] = frozenset(),
     max_delete_percent: float | None = None,
 ) -> list[Refusal]:
     """The refusals that still stand.
 
     Args:
-        approved: Approved digests, of plans or of what is done at one target.
+        approvals: Those that have not lapsed.
         allowed: Codes that flags of this very call lift (`empties-target`).
         max_delete_percent: Up to where a flag of this very call lifts `too-many-deletes`.
     """
+    given = tuple(approvals)
 
     def lifted(refusal: Refusal) -> bool:
-        if approval_of(plan, refusal, approved):
+        if approval_of(plan, refusal, given) is not None:
             return True
         if refusal.code == "too-many-deletes" and max_delete_percent is not None:
             return refusal.percent <= max_delete_percent
         return refusal.code in allowed
 
     return [r for r in plan.refusals if not (r.approvable and lifted(r))]
-
-
-def approval_of(plan: Plan, refusal: Refusal, approved: Collection[str]) -> str:
-    """The digest by which somebody approved what a refusal stops, its target's or the whole plan's; empty if none."""
-    if not refusal.approvable:
-        return ""
-    return next((digest for digest in (plan.digest_for(refusal), plan.digest) if digest in approved), "")

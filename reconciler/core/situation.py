@@ -48,10 +48,14 @@ class Rails:
     Args:
         max_delete_percent: Of a target's resources, above which deleting or unstaged replacing is refused …
         min_resources: … once the target has this many.
+        approval_targets: Names (or patterns) of targets at which nothing is done without an approval.
+        approval_days: How long an approval stands that is not used up.
     """
 
     max_delete_percent: float = 30.0
     min_resources: int = 10
+    approval_targets: tuple[str, ...] = ()
+    approval_days: float = 7.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ class Situation:
         suspended: Services that `reconciler suspend` stopped.
         elsewhere: Targets last applied to from another repo, path or environment than this one -> which.
         environment: Whose overlay the desired resources were made with; empty for none.
+        approval: Targets at which nothing is done without an approval -> who asks for it.
         deployments: By service, for what a resource does not tell: where the service's document stands.
         agreed: What the first of two looks wanted deleted, so that the second deletes nothing else; None for a first.
         basis: What the observations stand for, if not for the targets as they are now.
@@ -87,6 +92,7 @@ class Situation:
     suspended: frozenset[str] = frozenset()
     elsewhere: Mapping[str, Origin] = field(default_factory=dict[str, "Origin"])
     environment: str = ""
+    approval: Mapping[str, str] = field(default_factory=dict[str, str])
     deployments: Mapping[str, Deployment] = field(default_factory=dict[str, Deployment])
     agreed: frozenset[ResourceId] | None = None
     holds: Mapping[ResourceId, Hold] = field(default_factory=dict[ResourceId, Hold])

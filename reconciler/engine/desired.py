@@ -72,6 +72,7 @@ class DesiredState:
         environment: Whose overlay the documents were read with; empty for none.
         keys: The key to test and score each service with, where it wants one.
         unmatched: Drift rules that speak of nothing that is wanted.
+        approval: Targets whose policy asks for approvals.
     """
 
     revision: Revision
@@ -86,6 +87,7 @@ class DesiredState:
     deployments: Mapping[str, Deployment] = field(default_factory=dict[str, Deployment])
     environment: str = ""
     unmatched: tuple[Unmatched, ...] = ()
+    approval: frozenset[str] = frozenset()
 
 
 def _unmatched(
@@ -205,6 +207,7 @@ class DesiredStates:
             deployments={service: each.deployment for service, each in kept.items()},
             environment=self.environment,
             unmatched=_unmatched(kept.values(), drivers, alone=bool(incomplete)),
+            approval=frozenset(target.name for target in resolution.targets if target.approval),
         )
 
     def _filled(self, rendered: _Rendered) -> tuple[tuple[Desired, ...], list[Problem]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from reconciler.core.approval import demands
 from reconciler.core.basis import Basis
 from reconciler.core.dataclass import dataclass, field
 from reconciler.core.driver import Capabilities
@@ -22,6 +23,7 @@ class Known:
         suspended: Services that `reconciler suspend` stopped.
         repo: Which repo and path this is, as `described`; empty if that is not known.
         origins: Which ones targets were last applied to from, by their names.
+        demanded: Targets whose policy asked for approvals when they were last applied to.
     """
 
     installation: str
@@ -32,6 +34,7 @@ class Known:
     repo: str = ""
     origins: Mapping[str, Origin] = field(default_factory=dict[str, Origin])
     rails: Rails = field(default_factory=Rails)
+    demanded: frozenset[str] = frozenset()
 
 
 def situation_of(
@@ -68,6 +71,7 @@ def situation_of(
         suspended=known.suspended,
         elsewhere={n: o for n, o in known.origins.items() if known.repo and n in capabilities and o != here},
         environment=state.environment,
+        approval=demands(capabilities, state.approval, known.demanded, known.rails.approval_targets),
         deployments=state.deployments,
         holds=known.holds,
         rails=known.rails,

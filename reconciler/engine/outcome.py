@@ -73,7 +73,7 @@ class Outcome:
         plan: What was to be done.
         last: What was seen at the end.
         refusals: Rails that stopped all or part of it.
-        lifted: Rails that an approval or a flag lifted for it.
+        lifted: Rails that an approval or a flag lifted for it, each with who gave it.
         unhealthy: Services that changed and did not become healthy, with the reason.
         cancelled: Why it stopped early; empty if it did not.
         awaited: Targets outside of this run whose changes must come first.
@@ -84,7 +84,7 @@ class Outcome:
     last: Look
     results: tuple[Result, ...] = ()
     refusals: tuple[Refusal, ...] = ()
-    lifted: tuple[Refusal, ...] = ()
+    lifted: tuple[tuple[Refusal, str], ...] = ()
     unhealthy: Mapping[str, str] = field(default_factory=dict[str, str])
     cancelled: str = ""
     timed_out: bool = False

@@ -74,3 +74,33 @@ def _arriving(desired: Sequence[Desired], baselines: Mapping[ResourceId, Baselin
         if one.service and (baseline is None or baseline.sent is None):
             arriving.setdefault(one.service, []).append(one.id)
     return arriving
+
+
+def without(
+    targets: Collection[str], changes: Sequence[Change], baselines: Mapping[ResourceId, Baseline]
+) -> list[Change]:
+    """The changes that may run while nothing may be done at some targets: at others, and waiting for none of those.
+
+    Args:
+        changes: All of a plan, in its order.
+        baselines: Everything recorded: what is still in use at such a target stays.
+    """
+    if not targets:
+        return list(changes)
+    stopped = [change for change in changes if change.id.target in targets]
+    held = {change.id for change in stopped if change.writes}
+    in_use = {needed for id_ in held if (b := baselines.get(id_)) is not None for needed in b.depends_on}
+    arriving = {change.service for change in stopped if change.service and change.action is Action.CREATE}
+    running: list[Change] = []
+    for change in changes:
+        if change.id.target in targets:
+            continue
+        if change.action is Action.DELETE:
+            waits = change.id in in_use or change.service in arriving
+        else:
+            waits = not held.isdisjoint(change.depends_on)
+        if waits:
+            held.add(change.id)
+        else:
+            running.append(change)
+    return running

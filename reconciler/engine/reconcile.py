@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
+from reconciler.core.approval import Approval, approval_of
 from reconciler.core.change import Action, Change, Plan, Refusal
 from reconciler.core.contents import Tree
 from reconciler.core.dataclass import dataclass, field, replace
@@ -24,6 +25,7 @@ from reconciler.core.safety import standing
 from reconciler.core.secrets import Secret
 from reconciler.core.situation import Memo, Origin, Rails
 from reconciler.engine.apply import Apply
+from reconciler.engine.approvals import begin, demanded, finish, live, remember_demands
 from reconciler.engine.clock import Cancel, Clock
 from reconciler.engine.desired import DesiredState
 from reconciler.engine.drifting import drift_healed, notice_drift
@@ -31,7 +33,7 @@ from reconciler.engine.known import Known, situation_of
 from reconciler.engine.lifecycle import State
 from reconciler.engine.observing import Observer
 from reconciler.engine.outcome import ApplyOptions, Look, Outcome
-from reconciler.engine.portion import portion
+from reconciler.engine.portion import portion, without
 from reconciler.engine.progress import Progress, Result
 from reconciler.engine.record import (
     SERVICES,
@@ -149,7 +151,12 @@ class Reconciler:
             self.origin,
             {name: origin for name in drivers if (origin := recorded_origin(self.store, name)) is not None},
             self.rails,
+            demanded(self.store, drivers),
         )
+
+    def approvals(self) -> tuple[Approval, ...]:
+        """The approvals that have not lapsed."""
+        return live(self.store, self.clock.now(), self.rails.approval_days)
 
     def _report(
         self, made: Plan, observations: Mapping[str, Observation], baselines: Mapping[ResourceId, Baseline]
@@ -182,7 +189,7 @@ class Reconciler:
             options = replace(options, only=options.only.going_on(look.plan, look.situation.baselines))
         results: dict[ResourceId, Result] = {}
         refusals: tuple[Refusal, ...] = ()
-        lifted: dict[str, Refusal] = {}
+        lifted: dict[str, tuple[Refusal, str]] = {}
         awaited: frozenset[str] = frozenset()
         healed: frozenset[ResourceId] = frozenset()
         timed_out = False
@@ -191,11 +198,16 @@ class Reconciler:
             look = _narrowed(self._twice_seen(look), options)
             digest = digest or look.plan.digest
             notice_drift(self.store, look, options.targets, self.clock.now())
-            refusals, runnable, awaited = self._runnable(look, options)
+            saved = options.only.digest if options.only is not None else ""
+            approvals = begin(self.store, look.plan, self.approvals(), saved)
+            refusals, runnable, awaited = self._runnable(look, options, approvals)
             if not runnable:
                 break
             going = {change.id.target for change in runnable}
-            lifted |= {r.message: r for r in look.plan.refusals if going.intersection(r.targets)}
+            for refusal in look.plan.refusals:
+                if going.intersection(refusal.targets):
+                    approval = approval_of(look.plan, refusal, approvals)
+                    lifted[refusal.message] = (refusal, approval.by if approval else options.by)
             run = self._apply(look, runnable, options, progress, cancel, self._left(options, started))
             results.update((r.id, r) for r in run.run())
             timed_out = run.timed_out
@@ -207,6 +219,8 @@ class Reconciler:
                 break
             look = _narrowed(self.look(look.scope, look.tree, holds=not options.ignore_holds), options)
         after_run(self.store, look, tuple(results.values()), options.targets, self.clock.now(), self.backoff)
+        finish(self.store, look, results, options.targets)
+        remember_demands(self.store, look, results, options.targets)
         remember_origin(self.store, Origin(self.origin, look.state.environment), results)
         unhealthy: dict[str, str] = {}
         if results and options.wait and not cancel.requested:
@@ -274,12 +288,11 @@ class Reconciler:
         return {n: t for n, t in wanted.items() if n in look.situation.observations}
 
     def _runnable(
-        self, look: Look, options: ApplyOptions
+        self, look: Look, options: ApplyOptions, approvals: tuple[Approval, ...]
     ) -> tuple[tuple[Refusal, ...], Sequence[Change], frozenset[str]]:
-        approved = frozenset(self.store.approvals())
-        refusals = standing(look.plan, approved, options.allowed, options.max_delete_percent)
+        refusals = standing(look.plan, approvals, options.allowed, options.max_delete_percent)
         stopped = {target for refusal in refusals for target in refusal.targets}
-        changes = [c for c in look.plan.effective() if c.id.target not in stopped]
+        changes = without(stopped, tuple(look.plan.effective()), self.store.baselines())
         own = options.targets
         if own is None:
             return tuple(refusals), changes, frozenset()

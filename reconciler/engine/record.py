@@ -10,7 +10,6 @@ import structlog
 from reconciler.core.dataclass import replace
 from reconciler.core.errors import StaleError
 from reconciler.core.resources import ResourceId
-from reconciler.core.safety import approval_of
 from reconciler.core.situation import Hold, Origin
 from reconciler.engine.lifecycle import State
 from reconciler.engine.outcome import ApplyOptions, Look, Outcome
@@ -128,15 +127,7 @@ def record_run(
     if outcome.refusals:
         data["refusals"] = [r.message for r in outcome.refusals]
     if outcome.lifted:
-        approvals = store.approvals()
-        data["lifted"] = [
-            {
-                "code": r.code,
-                "message": r.message,
-                "by": approvals.get(approval_of(look.plan, r, approvals.keys()), {}).get("by") or options.by,
-            }
-            for r in outcome.lifted
-        ]
+        data["lifted"] = [{"code": r.code, "message": r.message, "by": by} for r, by in outcome.lifted]
     try:
         store.record(Attempt(now, str(look.plan.revision), outcome.word, data))
     except StaleError:

@@ -219,7 +219,9 @@ class _Run:
         if document is not None and sealed:
             self.sealed.of(document)
             block = self.sealed.complete(block)
-        made = document, Target(name, kind, block, document.position if document is not None else None)
+        position = document.position if document is not None else None
+        policy: Mapping[str, Any] = spec.get("policy") or {}
+        made = document, Target(name, kind, block, position, policy.get("approval") == "required")
         return before if before is not None and before[0] is document and before == made else made
 
     def _defaults_problems(self) -> list[Problem]:

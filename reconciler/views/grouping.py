@@ -66,8 +66,12 @@ def summary_line(plan: Plan) -> str:
         asides.append(f"{len(plan.drift):,} drifted")
     if plan.blocked:
         asides.append(f"{len(plan.blocked):,} blocked")
-    if plan.refusals:
-        asides.append(f"{len(plan.refusals):,} refused")
+    standing = [refusal for refusal in plan.refusals if not refusal.approved]
+    waiting = sum(refusal.waits for refusal in standing)
+    if waiting:
+        asides.append(f"{plural(waiting, 'target')} waiting for approval")
+    if len(standing) > waiting:
+        asides.append(f"{len(standing) - waiting:,} refused")
     if plan.kept:
         asides.append(f"{len(plan.kept):,} kept")
     if parts:

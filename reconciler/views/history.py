@@ -19,6 +19,8 @@ _STYLES = {
     "refused": "red",
     "drift": "yellow",
     "recovered": "green",
+    "waiting": "yellow",
+    "approved": "green",
 }
 _MOST_CHANGES = 6
 
@@ -72,13 +74,18 @@ def _row(attempt: Attempt) -> list[Cell]:
 def _what(data: Mapping[str, Any]) -> str:
     if "text" in data:
         return _first_line(f"{data.get('target', '')}: {data['text']}")
+    if "changes" not in data and "digest" in data and "fields" not in data:
+        told = [_first_line(str(each)) for each in cast("Sequence[Any]", data.get("refusals") or ())]
+        return ", ".join([f"plan {str(data['digest'])[:12]}", *told])
     if "changes" not in data:
         return _drift(data)
     changes = cast("Sequence[Mapping[str, Any]]", data["changes"])
     shown = [_change(change) for change in changes[:_MOST_CHANGES]]
     if len(changes) > _MOST_CHANGES:
         shown.append(f"and {len(changes) - _MOST_CHANGES} more")
-    return ", ".join(shown)
+    lifted = cast("Sequence[Mapping[str, Any]]", data.get("lifted") or ())
+    given = dict.fromkeys(f"{each.get('code')} let through by {each.get('by')}" for each in lifted)
+    return "; ".join([", ".join(shown), *given])
 
 
 def _drift(data: Mapping[str, Any]) -> str:

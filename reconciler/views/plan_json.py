@@ -50,7 +50,7 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "drift": [drift(item) for item in plan.drift],
         "kept": [{**resource(k.id), "reason": k.reason, "code": k.code} for k in plan.kept],
         "blocked": [{**resource(b.id), "reason": b.reason, "code": b.code} for b in plan.blocked],
-        "refusals": [_refusal(plan, refusal) for refusal in plan.refusals],
+        "refusals": refusals(plan),
         "problems": problem_view.as_json(plan.problems),
         "warnings": problem_view.as_json(plan.warnings),
         "targets": {
@@ -118,6 +118,11 @@ def _change(change: Change) -> dict[str, Any]:
     }
 
 
+def refusals(plan: Plan) -> list[dict[str, Any]]:
+    """What rails and policies stop, with the ways on, and who has approved it already."""
+    return [_refusal(plan, refusal) for refusal in plan.refusals]
+
+
 def _refusal(plan: Plan, refusal: Refusal) -> dict[str, Any]:
     ways = [{"text": w.text, **({"command": w.command} if w.command else {"edit": w.edit})} for w in refusal.ways]
     approvals = (w.command for w in refusal.ways if w.command.startswith("reconciler approve "))
@@ -130,6 +135,7 @@ def _refusal(plan: Plan, refusal: Refusal) -> dict[str, Any]:
         "approvable": refusal.approvable,
         "digest": plan.digest_for(refusal) if refusal.approvable else None,
         "approve": next(approvals, None),
+        "approvedBy": refusal.approved or None,
         "ways": ways,
     }
 

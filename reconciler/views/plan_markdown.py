@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from reconciler.core.change import Change, Plan
+from reconciler.core.change import Change, Plan, Refusal
 from reconciler.core.dataclass import dataclass
 from reconciler.views import basis as basis_view
 from reconciler.views import plan_text
@@ -147,8 +147,16 @@ def _head(plan: Plan) -> Iterator[str]:
 
 
 def _sections(plan: Plan) -> Iterator[_Section]:
-    if plan.refusals:
-        yield _Section("Refused", [_refusal(plan, index) for index in range(len(plan.refusals))])
+    standing = [refusal for refusal in plan.refusals if not refusal.approved]
+    refused = [_refusal(refusal) for refusal in standing if not refusal.waits]
+    if refused:
+        yield _Section("Refused", refused)
+    waiting = [_refusal(refusal) for refusal in standing if refusal.waits]
+    if waiting:
+        yield _Section("Waiting for approval", waiting)
+    approved = [_approved(refusal) for refusal in plan.refusals if refusal.approved]
+    if approved:
+        yield _Section("Approved", approved)
     if plan.problems:
         yield _Section("Problems", [fenced(problem_view.text([problem])) for problem in plan.problems])
     unseen = list(plan_text.unseen(plan))
@@ -183,8 +191,11 @@ def _warnings(plan: Plan) -> Iterator[str]:
         yield fenced([*lines, *([f"    … and {left_out:,} more like it [{problem.code}]"] if left_out else [])])
 
 
-def _refusal(plan: Plan, index: int) -> str:
-    refusal = plan.refusals[index]
+def _approved(refusal: Refusal) -> str:
+    return f"- by {escape(refusal.approved)}: {escape(refusal.message)}"
+
+
+def _refusal(refusal: Refusal) -> str:
     lines = [f"- **{escape(refusal.code)}** {escape(refusal.message)}"]
     lines += [escape(refusal.hint)] if refusal.hint else []
     lines += [f"{escape(way.text)}: `{code(way.command or way.edit)}`" for way in refusal.ways]

@@ -204,6 +204,7 @@ def definitions() -> Schema:
                 "approvable": flag("An approval lifts it."),
                 "digest": digest("What to approve.", null=True),
                 "approve": {"type": ["string", "null"], "description": "The command that approves it."},
+                "approvedBy": {"type": ["string", "null"], "description": "Who has approved it already."},
                 "ways": list_of(ref("Way"), "Every way on, the usual one first."),
             },
             "What a safety rail stops.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from reconciler.core.change import Action, Cause, Change, Drift, DriftedField, FieldChange, Plan
+from reconciler.core.change import Action, Cause, Change, Drift, DriftedField, FieldChange, Plan, Refusal
 from reconciler.core.resources import Completeness
 from reconciler.views import basis as basis_view
 from reconciler.views import problems as problem_view
@@ -34,7 +34,7 @@ def _lines(plan: Plan, style: Style) -> Iterator[str]:
     yield from _drift(plan.drift, style)
     yield from _kept(plan, style)
     yield from _blocked(plan, style)
-    yield from _refused(plan, style)
+    yield from refused(plan, style)
     yield from _targets(plan, style)
     if plan.basis is not None and (told := basis_view.warnings(plan.basis)):
         yield ""
@@ -149,13 +149,27 @@ def _blocked(plan: Plan, style: Style) -> Iterator[str]:
                 yield f"      {line}"
 
 
-def _refused(plan: Plan, style: Style) -> Iterator[str]:
-    if plan.refusals:
+def refused(plan: Plan, style: Style = PLAIN) -> Iterator[str]:
+    """What somebody has approved, what waits for that, and what is refused, each with its ways on."""
+    approved = [refusal for refusal in plan.refusals if refusal.approved]
+    if approved:
         yield ""
-        yield f"{style.paint('Refused', 'bold', 'red')}: not done without your word"
-        for refusal in plan.refusals:
-            yield f"  {style.paint('✗', 'red')} {printable(refusal.message)} [{printable(refusal.code)}]"
-            yield from (f"      {line}" for line in paragraph(refusal.advice) if line)
+        yield f"{style.paint('Approved', 'bold', 'green')}: done with the next apply"
+        for refusal in approved:
+            by = printable(refusal.approved)
+            yield f"  {style.paint('✓', 'green')} by {by}: {printable(refusal.message)} [{printable(refusal.code)}]"
+    standing = [refusal for refusal in plan.refusals if not refusal.approved]
+    yield from _standing("Waiting", "for somebody's approval", "yellow", [r for r in standing if r.waits], style)
+    yield from _standing("Refused", "not done without your word", "red", [r for r in standing if not r.waits], style)
+
+
+def _standing(title: str, what: str, color: str, refusals: Sequence[Refusal], style: Style) -> Iterator[str]:
+    if refusals:
+        yield ""
+        yield f"{style.paint(title, 'bold', color)}: {what}"
+    for refusal in refusals:
+        yield f"  {style.paint('✗', color)} {printable(refusal.message)} [{printable(refusal.code)}]"
+        yield from (f"      {line}" for line in paragraph(refusal.advice) if line)
 
 
 def estimate_lines(plan: Plan) -> Iterator[str]:

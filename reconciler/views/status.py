@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reconciler.core.report import Report, ResourceReport, ServiceReport
@@ -92,8 +92,14 @@ def _resource(resource: ResourceReport, style: Style) -> list[str]:
     return lines
 
 
-def as_json(report: Report, applied_at: dict[str, float] | None = None) -> dict[str, Any]:
-    """The report as plain values; secrets among the outputs are masked."""
+def as_json(
+    report: Report, applied_at: dict[str, float] | None = None, refusals: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
+    """The report as plain values; secrets among the outputs are masked.
+
+    Args:
+        refusals: What rails and policies stop, as in a plan as JSON.
+    """
     at = applied_at or {}
     return {
         "kind": "Status",
@@ -104,6 +110,7 @@ def as_json(report: Report, applied_at: dict[str, float] | None = None) -> dict[
         "health": report.health.value,
         "targets": dict(report.targets),
         "unseen": dict(report.unseen),
+        "refusals": [dict(refusal) for refusal in refusals],
         "services": [service_json(service, at.get(service.name)) for service in report.services],
     }
 

@@ -155,7 +155,7 @@ def rails(settings: Settings | None) -> Rails:
     """The thresholds of the safety rails."""
     from reconciler.core.situation import Rails
 
-    return Rails(settings.rails.max_delete_percent, settings.rails.min_resources) if settings else Rails()
+    return Rails(**settings.rails.model_dump()) if settings else Rails()
 
 
 def artifact_settings(settings: Settings | None) -> tuple[ModelSettings, EnvironmentSettings]:

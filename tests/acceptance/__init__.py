@@ -62,6 +62,23 @@ TABLE: dict[str, tuple[str, ...]] = {
         HERE + "test_a_saved_plan_is_not_made_stale_by_doing_nothing",
         "cli/test_saved_plans.py::test_a_newer_commit_supersedes",
     ),
+    "a target that asks for approvals waits for one, and does just what was approved": (
+        "engine/test_approvals.py::test_nothing_is_done_until_somebody_says_yes_and_then_just_that",
+        "engine/test_approvals.py::test_another_plan_supersedes_and_a_commit_that_does_not_concern_it_does_not",
+        "engine/test_approvals.py::test_a_saved_plan_is_approved_by_the_digest_it_shows",
+        "engine/test_approvals.py::test_deletes_need_the_word_and_no_second_one_for_the_rails",
+        "daemon/test_approvals.py::test_a_daemon_waits_for_somebodys_word_and_goes_on_with_it",
+        "cli/test_approvals.py::test_what_waits_is_told_everywhere_and_approved_by_the_command_it_names",
+    ),
+    "whatever is wanted, seen and recorded, no plan goes too far and every refusal has a way on": (
+        "core/test_rails.py::test_no_plan_goes_too_far_and_no_refusal_is_an_end",
+        "core/test_ways.py::test_every_refusal_has_a_way_on",
+        "engine/test_convergence.py::test_applying_a_plan_makes_the_next_one_empty",
+    ),
+    "a digest depends neither on files nor on their order": (
+        "wiring/test_order.py::test_a_plan_does_not_depend_on_where_documents_stand",
+        "core/test_plan.py::test_the_plan_does_not_depend_on_order",
+    ),
     "a no-op writes nothing": (
         HERE + "test_doing_nothing_writes_nothing",
         DAEMON + "test_a_reconcile_without_changes_writes_nothing",
@@ -77,6 +94,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "links out of the tree, alias bombs, huge files and trees are bounded": (
         BAD + "test_bad_input_is_told_and_changes_nothing",
+        "manifests/test_fuzz.py::test_ten_thousand_mutated_examples_never_raise",
     ),
     "the same drift is noted once, then its end": (
         "engine/test_reconcile.py::test_the_same_reported_drift_is_noted_once_however_often_it_is_seen",

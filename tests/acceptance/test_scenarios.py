@@ -12,6 +12,7 @@ from reconciler.cli.saved import what_is_left
 from reconciler.core.change import Action
 from reconciler.core.errors import StaleError
 from reconciler.core.situation import Rails
+from reconciler.engine.approvals import approve
 from reconciler.engine.identity import Identity
 from reconciler.engine.outcome import ApplyOptions, Outcome
 from reconciler.engine.reconcile import Reconciler
@@ -132,7 +133,7 @@ def test_an_approval_is_of_that_plan_only(place: Place) -> None:
     for _ in range(2):
         outcome = place.go()
     with place.store.writing("test"):
-        place.store.approve(outcome.plan.digest, "somebody")
+        approve(place.store, outcome.plan.digest, "somebody", place.clock.now())
     place.commit(*(service(f"s{n}") for n in range(4)))
     for _ in range(2):
         assert codes(place.go()) == ["too-many-deletes"]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.core.approval import Approval
 from reconciler.core.change import Action, Blocked, Cause, Disruption, Plan, Step
 from reconciler.core.driver import Capabilities
 from reconciler.core.errors import InvalidError
@@ -898,9 +899,9 @@ def test_an_approval_is_of_one_plan() -> None:
     codes = {r.code for r in made.refusals}
     assert "protected" in codes
     assert all(r.ways for r in made.refusals)
-    assert {r.code for r in standing(made, frozenset())} == codes
-    assert {r.code for r in standing(made, frozenset({made.digest}))} == {"protected"}
-    assert {r.code for r in standing(made, frozenset({"another"}))} == codes
+    assert {r.code for r in standing(made, ())} == codes
+    assert {r.code for r in standing(made, [Approval(made.digest)])} == {"protected"}
+    assert {r.code for r in standing(made, [Approval("another")])} == codes
     assert {r.code for r in standing(made, frozenset(), frozenset(codes))} == {"protected"}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.core.approval import BY_POLICY
 from reconciler.core.change import Plan, Refusal
 from reconciler.core.deployment import Deployment, EntryScript, Environment, Target
 from reconciler.core.driver import Capabilities
@@ -75,12 +76,17 @@ def foreign_and_immutable() -> Plan:
     return plan(loop.situation([desired], deployments={"one": deployment("one")}))
 
 
+def unapproved() -> Plan:
+    return plan(Loop().situation([want("one", {})], approval={"t": BY_POLICY}))
+
+
 # Each code with plans that refuse so.
 REFUSED: Mapping[str, tuple[Callable[[], Plan], ...]] = {
     "too-many-deletes": (too_many,),
     "empties-target": (empties,),
     "other-repo": (other_repo,),
     "other-environment": (other_environment,),
+    "approval-required": (unapproved,),
     "protected": (protected,),
     "foreign": (foreign, foreign_and_immutable),
 }

@@ -55,7 +55,10 @@ def _policy(drift: str = "heal", rules: Mapping[str, str] | None = None, **more:
 
 @dataclass
 class JsonStates:
-    """Reads `wanted.json` of a tree; a service with `"broken": true` is a manifest with an error."""
+    """Reads `wanted.json` of a tree; a service with `"broken": true` is a manifest with an error.
+
+    One with `"approval": true` has a target whose policy asks for approvals.
+    """
 
     targets: Sequence[str]
     before: dict[ResourceId, Desired] = field(default_factory=dict)
@@ -64,6 +67,7 @@ class JsonStates:
         items = json.loads(tree.read(FILE, 1 << 24))
         good = [item for item in items if not item.get("broken")]
         bad = [item["name"] for item in items if item.get("broken")]
+        approval = frozenset(item["target"] for item in good if item.pop("approval", False))
         desired = [self._desired(dict(item)) for item in good]
         kept = tuple(self.before[d.id] if self.before.get(d.id) == d else d for d in desired)
         self.before = {d.id: d for d in kept}
@@ -79,6 +83,7 @@ class JsonStates:
             problems,
             (),
             {},
+            approval=approval,
         )
 
     def _desired(self, item: dict[str, Any]) -> Desired:

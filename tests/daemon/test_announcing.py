@@ -68,6 +68,8 @@ def board(*targets: str, revision: str = MAIN, problems: tuple[Problem, ...] = (
         ("in sync", healthy(sync=Sync.KEPT, health=Health.DEGRADED), "success", "0 services in sync and healthy"),
         ("applied", healthy(health=Health.PROGRESSING), "pending", "1 of 1 targets done"),
         ("waiting", healthy(sync=Sync.PENDING), "pending", "0 of 1 targets done"),
+        ("waiting", healthy(sync=Sync.PENDING, health=Health.MISSING), "pending", "0 of 1 targets done"),
+        ("waiting", healthy(health=Health.DEGRADED), "failure", "1 of 1 service unhealthy: a"),
         ("interrupted", healthy(), "pending", "0 of 1 targets done"),
         ("applied", healthy(health=Health.DEGRADED), "failure", "1 of 1 service unhealthy: a"),
         ("failed", healthy(), "failure", "east: failed"),

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from reconciler.core.errors import StaleError
 from reconciler.core.sync import Sync
+from reconciler.engine.approvals import approve
 from reconciler.engine.daemon import Options, Parts
 from reconciler.engine.daemon.signals import Ending
 from reconciler.engine.store import Store
@@ -314,7 +315,7 @@ def test_a_refused_plan_is_recorded_once_and_an_approval_lets_it_through(tmp_pat
         rig.next(lambda r: r.outcome == "refused")
         (told,) = [a for a in rig.store.history() if a.outcome == "refused"]
         assert len(rig.worlds["east"].names()) == 12
-        rig.store.approve(told.data["digest"], "somebody")
+        approve(rig.store, told.data["digest"], "somebody", rig.clock.now())
         daemon.wake(None, "approved")
         until(lambda: len(rig.worlds["east"].names()) == 4)
     rig.close()

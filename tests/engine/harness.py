@@ -57,6 +57,7 @@ class House:
     whole: bool = True
     number: int = 0
     environment: str = ""
+    approval: frozenset[str] = frozenset()
     on_progress: Callable[[Any], None] = lambda event: None
     reconciler: Reconciler = field(init=False)
 
@@ -79,7 +80,17 @@ class House:
         revision = Revision(f"{self.number:040x}", "main")
         desired = tuple(self.wanted)
         return DesiredState(
-            revision, desired, targets, services, frozenset(), self.whole, (), (), {}, environment=self.environment
+            revision,
+            desired,
+            targets,
+            services,
+            frozenset(),
+            self.whole,
+            (),
+            (),
+            {},
+            environment=self.environment,
+            approval=self.approval,
         )
 
     def want(self, *desired: Desired) -> House:

@@ -17,6 +17,7 @@ from reconciler.core.change import Action
 from reconciler.core.drifting import noticed
 from reconciler.core.policy import DriftRule, FieldPolicy, Policy
 from reconciler.core.resources import ResourceId
+from reconciler.engine.approvals import approve
 from reconciler.engine.lifecycle import State
 from reconciler.engine.outcome import ApplyOptions
 from reconciler.engine.store import Store
@@ -364,7 +365,7 @@ def test_the_record_says_who_let_a_rail_pass(house: House):
 
     house.want(*map(service, names[14:]))
     refused = house.go(by="bob@laptop")
-    house.store.approve(refused.plan.digest, "cleo")
+    approve(house.store, refused.plan.digest, "cleo", house.clock.now())
     house.go(by="bob@laptop")
     (lifted,) = house.store.history(1)[0].data["lifted"]
     assert lifted["by"] == "cleo"
@@ -383,7 +384,7 @@ def test_another_repo_on_the_same_record_deletes_nothing_unasked(house: House):
     assert [r.code for r in refused.refusals] == ["other-repo"]
     assert "https://example.com/one" in refused.refusals[0].message
     assert house.worlds["east"].names() == ["service/a", "service/b"]
-    house.store.approve(refused.plan.digest, "ann")
+    approve(house.store, refused.plan.digest, "ann", house.clock.now())
     house.go()
     assert house.worlds["east"].names() == ["service/b", "service/c"]
     house.want(service("c"))
@@ -407,12 +408,13 @@ def test_another_environment_on_the_same_record_changes_nothing_unasked(house: H
         "environment production"
     )
     assert house.worlds["east"].names() == ["service/a", "service/b"]
-    house.store.approve(refused.plan.digest, "ann")
+    approve(house.store, refused.plan.digest, "ann", house.clock.now())
     house.go()
     assert house.worlds["east"].names() == ["service/a", "service/c"]
     house.want(service("a", workers=3))
     assert not house.go().refusals
-    assert [entry.data["environment"] for entry in house.store.history(9)] == ["production", "production", "staging"]
+    runs = [entry for entry in house.store.history(9) if entry.outcome != "approved"]
+    assert [entry.data["environment"] for entry in runs] == ["production", "production", "staging"]
 
 
 def test_the_same_plan_for_another_environment_is_another_plan(house: House):

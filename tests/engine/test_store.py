@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, text
 
+from reconciler.core.approval import Approval
 from reconciler.core.deployment import Target
 from reconciler.core.drifting import Memory, Spell, Told
 from reconciler.core.errors import InvalidError, StaleError
@@ -252,10 +253,12 @@ def test_rotations_suspensions_and_approvals_are_kept(store: Store):
     assert store.rotate("diabetes", "primary") == 1
     assert store.rotate("diabetes", "primary") == 2
     store.suspend("diabetes", "ann", "holiday")
-    store.approve("d" * 64, "bob")
+    store.put_approval(Approval("d" * 64, "bob", 1.0, {ResourceId("t", "k", "n"): "w"}))
 
     assert store.rotations() == {("diabetes", "primary"): 2}
     assert store.suspensions()["diabetes"]["reason"] == "holiday"
-    assert store.approvals()["d" * 64]["by"] == "bob"
+    assert list(store.approvals().values()) == [Approval("d" * 64, "bob", 1.0, {ResourceId("t", "k", "n"): "w"})]
+    store.drop_approval("d" * 64)
+    assert store.approvals() == {}
     assert store.resume("diabetes")
     assert not store.resume("diabetes")

@@ -96,7 +96,17 @@ def everything() -> Plan:
             ),
         ),
         kept=(Kept(ResourceId("registry/models", "model", "iris:1"), "not used any more", "retained"),),
-        refusals=(Refusal("too-many-deletes", "target laptop: too many", "check", ("laptop",), ways=WAYS),),
+        refusals=(
+            Refusal("too-many-deletes", "target laptop: too many", "check", ("laptop",), ways=WAYS),
+            Refusal("approval-required", "target laptop: 3 changes wait", "look", ("laptop",), ways=WAYS[:1]),
+            Refusal(
+                "approval-required",
+                "target registry/models: a change waits",
+                "look",
+                ("registry/models",),
+                approved="ann@ops",
+            ),
+        ),
         blocked=(Blocked(ResourceId("edge", "module", "x"), "target edge cannot be seen: timed out\nlast log line"),),
         warnings=(Problem("python-overridden", "python 3.6.2 cannot be had", severity=Severity.WARNING),),
         problems=(Problem("unknown-key", "unknown key 'memroyGb'", Position("services/a.yaml", 7, 5), "memoryGb?"),),

@@ -15,11 +15,13 @@ from reconciler.cli.pasting import plan_for, summary_for
 from reconciler.cli.saved import take_up, what_is_left
 from reconciler.cli.session import Session
 from reconciler.cli.statuses import Telling, telling
+from reconciler.core.approval import Approval, approval_of
 from reconciler.core.change import Action
 from reconciler.core.dataclass import replace
 from reconciler.core.errors import InvalidError, RefusedError, StaleError
 from reconciler.core.problems import errors_of
 from reconciler.core.safety import standing
+from reconciler.engine.approvals import approve
 from reconciler.engine.outcome import ApplyOptions
 from reconciler.engine.summary import Summary
 
@@ -92,16 +94,15 @@ def _ask_daemon(
     reviewed: dict[str, Any] = {}
     if saved is not None:
         left = _of_saved(saved, opened.reconciler.look(holds=False), console)
-        _check(left, arguments)
+        _check(left, arguments, saved)
         reviewed = {"reviewed": saved.reviewed.to_json(), "revision": saved.sha, "environment": saved.environment}
-    if arguments.approve:
-        ask_daemon(opened.store, opened.places, "approve", {"digest": arguments.approve}, console)
     wanted: dict[str, Any] = {
         "partial": arguments.partial,
         "environment": arguments.env,
         "allowed": [_ALLOWED_EMPTY] if arguments.allow_empty else [],
         "maxDelete": arguments.max_delete,
         "digest": None if saved else arguments.approve,
+        "approve": bool(arguments.approve),
         "ignoreHolds": True,
         "wait": not arguments.no_wait,
         "timeout": arguments.timeout,
@@ -133,10 +134,10 @@ def _apply(
     look = reconciler.look(holds=False)
     plan = _of_saved(saved, look, console) if saved else look.plan
     if console.output == "text":
-        plan_command.show(plan_for(_lifted(plan, arguments, opened, console), arguments), console)
-    _check(plan, arguments)
-    if arguments.approve:
-        opened.store.approve(plan.digest, who())
+        plan_command.show(plan_for(_lifted(plan, arguments, opened, console, saved), arguments), console)
+    _check(plan, arguments, saved)
+    if arguments.approve and any(refusal.approvable for refusal in plan.refusals):
+        approve(opened.store, plan.digest, who(), opened.clock.now())
     if not _confirmed(plan, arguments, console):
         raise RefusedError("nothing was changed", hint="answer `yes`, or pass --yes")
     options = ApplyOptions(
@@ -167,15 +168,27 @@ def _of_saved(saved: SavedPlan, look: Look, console: Console) -> Plan:
     return left
 
 
-def _lifted(plan: Plan, arguments: Namespace, opened: Installation, console: Console) -> Plan:
+def _lifted(plan: Plan, arguments: Namespace, opened: Installation, console: Console, saved: SavedPlan | None) -> Plan:
     """The plan with the refusals that still stand, for people to read; what is lifted is said."""
-    approved = {*opened.store.approvals(), *([arguments.approve] if arguments.approve else [])}
+    digests = _digests(plan, saved)
+    given = opened.reconciler.approvals()
+    # An approval of a saved plan is one of what is left of it.
+    of_saved = [replace(a, digest=plan.digest) for a in given if a.work is None and a.digest in digests]
+    own = [Approval(plan.digest, who())] if arguments.approve in digests else []
+    approvals = (*given, *of_saved, *own)
     allowed = frozenset({_ALLOWED_EMPTY} if arguments.allow_empty else ())
-    left = standing(plan, frozenset(approved), allowed, arguments.max_delete)
+    left = standing(plan, approvals, allowed, arguments.max_delete)
     for refusal in plan.refusals:
         if refusal not in left:
-            console.note(f"let through, as approved: {refusal.message} [{refusal.code}]")
+            approval = approval_of(plan, refusal, approvals)
+            by = f"approved by {approval.by}" if approval else "let through by an option"
+            console.note(f"{by}: {refusal.message} [{refusal.code}]")
     return replace(plan, refusals=tuple(left))
+
+
+def _digests(plan: Plan, saved: SavedPlan | None) -> tuple[str, ...]:
+    """What the plan is called by those who approve it: a saved one also by the digest that it was saved with."""
+    return (plan.digest, saved.reviewed.digest) if saved else (plan.digest,)
 
 
 def _dirty(session: Session) -> RefusedError:
@@ -190,7 +203,7 @@ def _dirty(session: Session) -> RefusedError:
     )
 
 
-def _check(plan: Plan, arguments: Namespace) -> None:
+def _check(plan: Plan, arguments: Namespace, saved: SavedPlan | None) -> None:
     """Stops before anything is done.
 
     Raises:
@@ -204,7 +217,7 @@ def _check(plan: Plan, arguments: Namespace) -> None:
             problems=wrong,
             hint="mend them, or pass --partial to apply the rest",
         )
-    if arguments.approve and arguments.approve != plan.digest:
+    if arguments.approve and arguments.approve not in _digests(plan, saved):
         raise StaleError(
             f"the plan is not the approved one: it is {plan.digest} now",
             hint="look at it with `reconciler plan` and approve it again",

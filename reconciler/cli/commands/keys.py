@@ -132,6 +132,10 @@ def _regenerate(arguments: Namespace, console: Console, session: Session, opened
         opened.store.rotate(service, slot)
         look = opened.reconciler.look(tree=opened.use(session.committed()), holds=False)
         changes = [c for c in look.plan.effective() if c.service == service]
+        waiting = [r for r in look.plan.refusals if r.code == "approval-required"]
+        if any(change.id.target in refusal.targets for change in changes for refusal in waiting):
+            console.note(f"{service}: new {slot} key; it is valid once its target's plan is approved and applied")
+            return exits.DONE
         if not changes or not all(_only_keys(change) for change in changes):
             console.note(f"{service}: new {slot} key; it is valid after the next apply, which brings other changes too")
             return exits.DONE

@@ -88,8 +88,10 @@ def _made(session: Session, arguments: Namespace) -> tuple[Look | None, Plan]:
     refuse_stray(arguments)
     if offline:
         return None, offline_plan(session, arguments.base)
+    from reconciler.core.approval import with_approvals
+
     look = _look(session)
-    return look, look.plan
+    return look, with_approvals(look.plan, session.installation().reconciler.approvals())
 
 
 def _save(look: Look, path: str, session: Session, console: Console) -> None:

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, cast
 from reconciler.cli import exits
 from reconciler.cli.console import Console
 from reconciler.cli.parser import Parser, add_output, add_settings, add_source, closest
+from reconciler.cli.pasting import plan_for
 from reconciler.cli.session import Session
+from reconciler.core.approval import with_approvals
 from reconciler.core.errors import UsageError
 from reconciler.core.failures import with_failures
 from reconciler.core.resources import Completeness
+from reconciler.engine.approvals import as_shown
+from reconciler.views import plan_json, plan_text
 from reconciler.views import problems as problem_view
 from reconciler.views import status as view
 
@@ -25,7 +29,8 @@ if TYPE_CHECKING:
 def configure(parser: Parser) -> None:
     """Declares the arguments."""
     parser.about(
-        "Look at every target and say how each service is: its health, and whether it is what Git wants.",
+        "Look at every target and say how each service is: its health, and whether it is what Git wants.\n"
+        "What waits for somebody's approval, or is refused, is told with its ways on.",
         (
             ("reconciler status", "a table"),
             ("reconciler status diabetes", "one service with its resources, reasons and events"),
@@ -44,6 +49,7 @@ def run(arguments: Namespace, console: Console) -> int:
     try:
         opened = session.installation()
         look = opened.reconciler.look()
+        plan = plan_for(with_approvals(as_shown(look), opened.reconciler.approvals()), arguments)
         applied = applied_at(opened.store)
     finally:
         session.close()
@@ -59,12 +65,14 @@ def run(arguments: Namespace, console: Console) -> int:
             )
     now = time.time()
     if console.output == "json":
-        whole = view.as_json(report, applied)
+        whole = view.as_json(report, applied, plan_json.refusals(plan))
         console.json(view.service_json(chosen, applied.get(chosen.name)) if chosen else whole)
     elif chosen:
         console.write(view.details(chosen, now, console.style))
     else:
         console.write(view.text(report, now, applied, console.style))
+        for line in plan_text.refused(plan, console.style):
+            console.line(line)
         for line in problem_view.text(look.plan.problems, console.error_style):
             console.note(line)
     seen = all(state is Completeness.COMPLETE for state in look.plan.targets.values())

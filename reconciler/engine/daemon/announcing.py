@@ -46,7 +46,10 @@ def status_of(snapshot: Snapshot) -> tuple[str, CommitStatus] | None:
     ended = {name: last for name, last in lasts.items() if last is not None and last.revision == revision.short}
     bad = [f"{name}: {last.outcome}" for name, last in ended.items() if last.outcome in _BAD]
     services = [s for s in snapshot.report.services if s.sync is not Sync.KEPT]
-    broken = [s.name for s in services if s.health in (Health.DEGRADED, Health.MISSING, Health.UNKNOWN)]
+    waiting = [name for name, last in ended.items() if last.outcome == "waiting"]
+    # What is on its way at a target that waits cannot be well yet.
+    judged = [s for s in services if s.target not in waiting or not _waits(s)]
+    broken = [s.name for s in judged if s.health in (Health.DEGRADED, Health.MISSING, Health.UNKNOWN)]
     errors = len(errors_of(snapshot.problems))
     whole = len(ended) == len(lasts) and all(last.good for last in ended.values())
     settled = whole and not any(_waits(service) for service in services)
@@ -59,7 +62,9 @@ def status_of(snapshot: Snapshot) -> tuple[str, CommitStatus] | None:
     if settled:
         return revision.sha, CommitStatus(CommitState.SUCCESS, f"{counted} in sync and healthy")
     done = sum(last.outcome in ("in sync", "applied") for last in ended.values())
-    return revision.sha, CommitStatus(CommitState.PENDING, f"{done:,} of {len(lasts):,} targets done")
+    held = [name for name in waiting if ended[name].refused]
+    parts = [f"{done:,} of {len(lasts):,} targets done", *(f"{name} waits for approval" for name in held)]
+    return revision.sha, CommitStatus(CommitState.PENDING, "; ".join(parts))
 
 
 def _waits(service: ServiceReport) -> bool:

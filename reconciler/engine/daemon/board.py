@@ -21,8 +21,8 @@ class Reconciled:
         id: Bound to every log line of the reconcile.
         target: The target (a registry counts as one).
         causes: Why it ran.
-        outcome: `in sync`, `applied`, `partly`, `failed`, `refused`, `interrupted`, `waiting` (for its time or for
-            another target), `unavailable`, `error`.
+        outcome: `in sync`, `applied`, `partly`, `failed`, `refused`, `interrupted`, `waiting` (for its time, for
+            another target or for somebody's approval), `unavailable`, `error`.
         seconds: From its beginning to its end.
         queued: Seconds from the wake to the beginning.
         at: Unix time of its end, in seconds.

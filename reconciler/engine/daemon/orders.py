@@ -22,6 +22,7 @@ from reconciler.core.errors import (
 )
 from reconciler.core.resources import Health
 from reconciler.core.reviewed import Reviewed, since
+from reconciler.engine.approvals import approve, revoke
 from reconciler.engine.clock import Cancel, Clock
 from reconciler.engine.daemon.board import Board, TargetStatus
 from reconciler.engine.daemon.inputs import Inputs
@@ -178,7 +179,7 @@ class Orders:
             case "rotate-key":
                 return self._rotate(_name(data), str(data.get("slot", "primary")))
             case "approve":
-                return self._approve(str(data.get("digest", "")), str(data.get("by", "")))
+                return self._approve(data)
             case "reconcile":
                 return self._reconcile(data, cancel)
             case "apply":
@@ -221,10 +222,12 @@ class Orders:
         # The key itself stays out of the store: who may read the identity file can make it.
         return {"service": service, "slot": slot, "rotation": counter}
 
-    def _approve(self, digest: str, by: str) -> Mapping[str, Any]:
+    def _approve(self, data: Mapping[str, Any]) -> Mapping[str, Any]:
+        digest = str(data.get("digest", ""))
         if len(digest) != 64 or any(c not in "0123456789abcdef" for c in digest):
             raise UsageError("an approval names a plan's whole digest", hint="`reconciler plan` shows it")
-        self._store.approve(digest, by)
+        note = revoke if data.get("revoke") else approve
+        note(self._store, digest, str(data.get("by", "")), self._hands.clock.now())
         self._hands.wake(None, "approved")
         return {"digest": digest}
 
@@ -293,6 +296,9 @@ class Orders:
                 )
             if options.only is not None:
                 _still_holds(options.only, look)
+            if data.get("approve") and any(refusal.approvable for refusal in look.plan.refusals):
+                digest = options.only.digest if options.only is not None else look.plan.digest
+                approve(self._store, digest, options.by, self._hands.clock.now())
             return reconciler.carry_out(look, options, progress, cancel)
 
         began = self._hands.clock.monotonic()

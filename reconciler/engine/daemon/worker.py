@@ -7,13 +7,15 @@ from typing import Any
 
 import structlog
 
+from reconciler.core.approval import Approval, approval_of
 from reconciler.core.change import Action, Refusal
 from reconciler.core.dataclass import dataclass, field, replace
 from reconciler.core.errors import ReconcilerError, StaleError
 from reconciler.core.report import Report
 from reconciler.core.resources import Completeness, Health, Observation
-from reconciler.core.safety import approval_of, standing
+from reconciler.core.safety import standing
 from reconciler.core.situation import Situation
+from reconciler.engine.approvals import begin
 from reconciler.engine.clock import Cancel
 from reconciler.engine.daemon.again import Again, going_on, look_again
 from reconciler.engine.daemon.board import Reconciled, counted
@@ -119,9 +121,9 @@ class TargetWorker:
         own = frozenset({self.target})
         registries = {driver.target for driver in self._own.registries}
         look = self._own.look(own - registries, inputs.tree)
-        allowed, approver = self._approved(look, inputs)
+        approver = self._approver(look, inputs)
         by = f"daemon, approved by {approver}" if approver else "daemon"
-        options = ApplyOptions(partial=True, wait=False, allowed=allowed, by=by, targets=own)
+        options = ApplyOptions(partial=True, wait=False, by=by, targets=own)
         outcome = self._own.carry_out(look, options, self._progress, cancel)
         observation = look.situation.observations.get(self.target)
         report = self._report(outcome)
@@ -198,9 +200,9 @@ class TargetWorker:
             return "unavailable"
         if outcome.results or outcome.cancelled:
             return outcome.word
-        if outcome.refusals:
+        if outcome.refusals and not all(refusal.waits for refusal in outcome.refusals):
             return "refused"
-        return "waiting" if blocked or outcome.awaited else "in sync"
+        return "waiting" if outcome.refusals or blocked or outcome.awaited else "in sync"
 
     def _reason(self, outcome: Outcome, observation: Observation | None, blocked: list[str], word: str) -> str:
         if word == "unavailable":
@@ -212,39 +214,44 @@ class TargetWorker:
 
     # Refusals and approvals
 
-    def _approved(self, look: Look, inputs: Inputs) -> tuple[frozenset[str], str]:
-        """Codes of rails that are lifted by an approval of what `reconciler plan` shows, and who gave it."""
-        approvals = self._own.store.approvals()
-        mine = [r for r in standing(look.plan, approvals.keys()) if self.target in r.targets]
-        if not mine:
-            self._refused = ""
-            return frozenset(), ""
-        whole = self._own.look(None, inputs.tree).plan
-        asked = [r for r in whole.refusals if self.target in r.targets]
-        lifted = {r.code: digest for r in asked if (digest := approval_of(whole, r, approvals.keys()))}
-        left = [r for r in mine if r.code not in lifted]
-        if left:
-            self._tell_refusal(whole.digest_for(left[0]), str(whole.revision), left)
-        by = next((str(approvals[digest].get("by", "")) for digest in lifted.values()), "")
-        return frozenset(lifted), by
+    def _approver(self, look: Look, inputs: Inputs) -> str:
+        """Who approved what is stopped here, empty for nobody; what people approve is what `reconciler plan` shows.
+
+        From here on an approval is one of a piece of work (`engine.approvals`): carrying out asks for no more.
+        """
+        approvals = self._own.approvals()
+        if self._stopped(look, approvals):
+            # What failed before waits for its time here, and is nevertheless what people see and approve.
+            whole = self._own.look(None, inputs.tree, holds=False).plan
+            approvals = begin(self._own.store, whole, approvals)
+            left = self._stopped(look, approvals)
+            if left:
+                self._tell_refusal(whole.digest_for(left[0]), str(whole.revision), left)
+                return ""
+        self._refused = ""
+        mine = (approval_of(look.plan, r, approvals) for r in look.plan.refusals if self.target in r.targets)
+        return next((approval.by for approval in mine if approval is not None), "")
+
+    def _stopped(self, look: Look, approvals: tuple[Approval, ...]) -> list[Refusal]:
+        return [r for r in standing(look.plan, approvals) if self.target in r.targets]
 
     def _tell_refusal(self, digest: str, revision: str, refusals: list[Refusal]) -> None:
         """A refusal is told and recorded when it begins, not each time it is met."""
         if self._refused == digest:
             return
         self._refused = digest
-        approve = f"reconciler approve {digest}"
+        word = "waiting" if all(refusal.waits for refusal in refusals) else "refused"
         for refusal in refusals:
-            log.warning(
-                "refused",
+            (log.info if refusal.waits else log.warning)(
+                "waits for approval" if refusal.waits else "refused",
                 code=refusal.code,
                 message=refusal.message,
                 hint=refusal.hint,
-                approve=approve,
+                approve=f"reconciler approve {digest}",
                 digest=digest,
             )
         data: Mapping[str, Any] = {"digest": digest, "refusals": [r.message for r in refusals], "by": "daemon"}
         store = self._own.store
-        known = any(a.outcome == "refused" and a.data.get("digest") == digest for a in store.history(50))
+        known = any(a.outcome == word and a.data.get("digest") == digest for a in store.history(50))
         if not known:
-            store.record(Attempt(self._own.clock.now(), revision, "refused", data))
+            store.record(Attempt(self._own.clock.now(), revision, word, data))

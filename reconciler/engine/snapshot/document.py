@@ -114,7 +114,11 @@ def as_json(snapshot: Snapshot) -> dict[str, Any]:
             "subject": revision.subject,
             "committedAt": revision.committed_at,
         },
-        "rails": {"maxDeletePercent": known.rails.max_delete_percent, "minResources": known.rails.min_resources},
+        "rails": {
+            "maxDeletePercent": known.rails.max_delete_percent,
+            "minResources": known.rails.min_resources,
+            "approvalTargets": list(known.rails.approval_targets),
+        },
         "allowedTargets": list(snapshot.allowed) if snapshot.allowed is not None else None,
         "targets": {name: _target(snapshot, name, recorded.get(name, set())) for name in sorted(names)},
         "suspended": sorted(known.suspended),
@@ -129,6 +133,8 @@ def _target(snapshot: Snapshot, name: str, recorded: set[ResourceId]) -> dict[st
     data: dict[str, Any] = {}
     if name in known.services:
         data["services"] = list(known.services[name])
+    if name in known.demanded:
+        data["approval"] = True
     if name in known.origins:
         data["origin"] = {"repo": known.origins[name].repo, "environment": known.origins[name].environment}
     observed: Mapping[ResourceId, Observed] = {}
@@ -232,6 +238,7 @@ def _snapshot(data: dict[str, Any]) -> Snapshot:
     holds: dict[ResourceId, Hold] = {}
     services: dict[str, tuple[str, ...]] = {}
     origins: dict[str, Origin] = {}
+    demanded: set[str] = set()
     for name, target in cast("dict[str, dict[str, Any]]", data["targets"]).items():
         observed: dict[ResourceId, Observed] = {}
         for item in target["resources"]:
@@ -245,6 +252,8 @@ def _snapshot(data: dict[str, Any]) -> Snapshot:
                 holds[id_] = Hold(str(hold["specDigest"]), str(hold["reason"]), float(hold["until"]))
         if "services" in target:
             services[name] = tuple(str(service) for service in target["services"])
+        if target.get("approval"):
+            demanded.add(name)
         if "origin" in target:
             origins[name] = Origin(str(target["origin"]["repo"]), str(target["origin"]["environment"]))
         if "completeness" in target:
@@ -264,7 +273,12 @@ def _snapshot(data: dict[str, Any]) -> Snapshot:
         holds,
         described(str(data["repo"]["origin"]), str(data["repo"]["path"])),
         origins,
-        Rails(float(rails["maxDeletePercent"]), int(rails["minResources"])),
+        Rails(
+            float(rails["maxDeletePercent"]),
+            int(rails["minResources"]),
+            tuple(str(pattern) for pattern in rails.get("approvalTargets", ())),
+        ),
+        frozenset(demanded),
     )
     return Snapshot(
         known,

@@ -15,6 +15,7 @@ from reconciler.core.resources import Baseline, Completeness, Desired, Observati
 from reconciler.core.secrets import Secret
 from reconciler.core.situation import Hold, Rails, Situation
 from reconciler.core.values import MISSING, has_secret, lookup, unknowns, walk
+from reconciler.engine.approvals import demanded
 from reconciler.engine.clock import Clock
 from reconciler.engine.desired import registered
 from reconciler.engine.known import Known, described
@@ -112,6 +113,7 @@ class SnapshotMaker:
             described(self.origin, self.path),
             {name: origin for name in seen if (origin := recorded_origin(self.store, name)) is not None},
             self.rails,
+            demanded(self.store, seen),
         )
         return Snapshot(
             known,

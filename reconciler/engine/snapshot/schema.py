@@ -55,6 +55,9 @@ def schema() -> Schema:
                             "description": "Of a target's resources that may be deleted at once.",
                         },
                         "minResources": count("From how many resources on that counts."),
+                        "approvalTargets": list_of(
+                            {"type": "string"}, "Targets at which nothing is done without an approval."
+                        ),
                     },
                     "The operator's safety rails.",
                 ),
@@ -91,6 +94,7 @@ def _definitions() -> Schema:
                 "block": {"type": "object", "description": "The settings of its document."},
                 "retainSeconds": {"type": "number", "description": "How long what nothing uses is kept there."},
                 "services": list_of({"type": "string"}, "Services that the last whole revision named there."),
+                "approval": flag("Its policy asked for approvals when it was last applied to; absent if not."),
                 "origin": record(
                     {"repo": text("Repo and folder."), "environment": text("The environment; empty for none.")},
                     "From where it was last applied to.",
@@ -98,7 +102,17 @@ def _definitions() -> Schema:
                 "resources": list_of(ref("Resource"), "What is there, and what is recorded of it."),
             },
             "A target.",
-            optional=("observedAt", "completeness", "missing", "type", "block", "retainSeconds", "services", "origin"),
+            optional=(
+                "observedAt",
+                "completeness",
+                "missing",
+                "type",
+                "block",
+                "retainSeconds",
+                "services",
+                "origin",
+                "approval",
+            ),
         ),
         "Resource": record(
             {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from reconciler.core.approval import Approval
 from reconciler.core.deployment import Target
 from reconciler.core.drifting import Memory, Spell, Told
 from reconciler.core.resources import Baseline, Pending, ResourceId
@@ -75,6 +76,22 @@ def target_from_text(name: str, text: str) -> Target:
     """The inverse of `target_to_text`."""
     data = json.loads(text)
     return Target(name, data["type"], from_json(data.get("block") or {}))
+
+
+def approval_to_text(approval: Approval) -> str:
+    """An approval, with what is left to do under it once it is used."""
+    data: dict[str, Any] = {"by": approval.by, "at": approval.at}
+    if approval.work is not None:
+        data["work"] = {str(id_): wanted for id_, wanted in approval.work.items()}
+    return json.dumps(data, sort_keys=True)
+
+
+def approval_from_text(digest: str, text: str) -> Approval:
+    """The inverse of `approval_to_text`."""
+    data = json.loads(text)
+    work = data.get("work")
+    left = None if work is None else {ResourceId.parse(id_): str(wanted) for id_, wanted in work.items()}
+    return Approval(digest, str(data.get("by", "")), float(data.get("at", 0.0)), left)
 
 
 def hold_to_text(hold: Hold, attempts: int) -> str:

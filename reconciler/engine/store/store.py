@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, delete, func, select
 from sqlalchemy.exc import DatabaseError, OperationalError
 
+from reconciler.core.approval import Approval
 from reconciler.core.dataclass import dataclass, field
 from reconciler.core.deployment import Target
 from reconciler.core.drifting import Memory
@@ -306,16 +307,22 @@ class Store:
             _upsert(connection, tables.rotations, {"service": service, "slot": slot}, {"counter": counter})
         return counter
 
-    def approvals(self) -> dict[str, Mapping[str, Any]]:
-        """Approved plan digests with `by` and `at`."""
+    def approvals(self) -> dict[str, Approval]:
+        """Approvals by digest, lapsed ones among them."""
         with self._read() as connection:
-            return {row.digest: json.loads(row.data) for row in connection.execute(select(tables.approvals)).all()}
+            rows = connection.execute(select(tables.approvals)).all()
+        return {row.digest: codec.approval_from_text(row.digest, row.data) for row in rows}
 
-    def approve(self, digest: str, by: str) -> None:
-        """Approves the plan with this digest."""
-        data = json.dumps({"by": by, "at": self._clock.now()})
+    def put_approval(self, approval: Approval) -> None:
+        """Records an approval, or how far it has been carried out."""
         with self._write() as connection:
-            _upsert(connection, tables.approvals, {"digest": digest}, {"data": data})
+            values = {"data": codec.approval_to_text(approval)}
+            _upsert(connection, tables.approvals, {"digest": approval.digest}, values)
+
+    def drop_approval(self, digest: str) -> None:
+        """Forgets an approval that is used up."""
+        with self._write() as connection:
+            connection.execute(delete(tables.approvals).where(tables.approvals.c.digest == digest))
 
     # --- requests to a live daemon
 

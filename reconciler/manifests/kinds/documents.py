@@ -59,6 +59,16 @@ class Policy(Strict):
     drift: DriftPolicy = Field(default_factory=DriftPolicy, description="Who wins when reality differs.")
 
 
+class TargetPolicy(Policy):
+    """What may be done to the services of a target, and at the target as a whole."""
+
+    approval: Literal["none", "required"] = Field(
+        default="none",
+        description="`required`: nothing is done here until somebody approves the plan (`reconciler approve`). Taking "
+        "it back is a merge of its own; the operator's settings may ask for it, whatever stands here.",
+    )
+
+
 class ModelSpec(Strict):
     """What is served: one version of a model."""
 
@@ -216,7 +226,9 @@ class TargetSpec(Strict):
     deployment: DeploymentSettings | None = Field(
         default=None, description="Settings for all services here; the service's own win."
     )
-    policy: Policy | None = Field(default=None, description="Policy for all services here; the service's own wins.")
+    policy: TargetPolicy | None = Field(
+        default=None, description="Policy for all services here; the service's own wins."
+    )
 
     @model_validator(mode="after")
     def _block(self) -> "TargetSpec":
