@@ -113,7 +113,7 @@ def test_a_clone_will_do_another_repo_or_installation_will_not(
         (("apply", "--plan", "train.py"), 11, "it is not JSON"),
         (("apply", "--plan", "x", "--ref", "main"), 10, "--ref cannot stand beside a saved plan"),
         (("apply", "--plan", "x", "--allow-dirty"), 10, "--allow-dirty cannot stand beside a saved plan"),
-        (("plan", "--offline", "--out", "x"), 10, "a plan is saved that was made from the targets themselves"),
+        (("plan", "--offline", "--out", "x"), 10, "only a plan made from the targets themselves can be saved"),
         (("plan", "--out", "nowhere/x"), 11, "cannot be saved"),
         (("plan", "vrify", "x"), 10, "unexpected argument"),
     ],

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
 from reconciler.serving.standins import ALIASES, MODULES
+from tests import prefork
 from tests.docs.console import examples, matches
 from tests.examples.stage import EXAMPLES, Stage
 
-PAGE = EXAMPLES.parent / "docs" / "azureml-v1.md"
+ROOT = EXAMPLES.parent
+PAGE = ROOT / "docs" / "azureml-v1.md"
 TEXT = PAGE.read_text()
 DOCUMENT = re.compile(r"`((?:models|inference|services)/[\w.-]+\.yaml)`\n\n```yaml\n(.*?)```", re.DOTALL)
 FIELD = re.compile(r"`((?:spec|metadata)\.[\w.]+)`")
@@ -60,10 +61,7 @@ def sections() -> list[tuple[str, str]]:
 @pytest.mark.parametrize("kind", ["Model", "InferenceConfig", "Service"])
 def test_fields_of_the_page_exist(kind: str):
     """Each field stands in the schema of its kind."""
-    done = subprocess.run(
-        [sys.executable, "-m", "reconciler", "schema", kind], capture_output=True, text=True, check=True
-    )
-    schema = json.loads(done.stdout)
+    schema = json.loads(prefork.run("reconciler", ("schema", kind), ROOT, os.environ).stdout)
     fields = [field for of, field in sections() if of == kind]
     assert fields
     assert [field for field in fields if not has(schema, schema, field.split("."))] == []
@@ -99,5 +97,4 @@ def test_commands_that_the_page_names_exist():
     words = set(re.findall(r"`reconciler ([a-z]+)", TEXT))
     assert words
     for word in words:
-        done = subprocess.run([sys.executable, "-m", "reconciler", word, "--help"], capture_output=True, check=False)
-        assert done.returncode == 0, word
+        assert prefork.run("reconciler", (word, "--help"), ROOT, os.environ).returncode == 0, word

@@ -114,7 +114,7 @@ def run(data): pass
     (model / "ridge.pkl").write_bytes(pickle.dumps({"_sklearn_version": "0.19.1"}))
     broken = "def init():\n    import sklearn.linear_model.ridge\ndef run(data): pass"
     server = serve(broken, wait=None, env={"AZUREML_MODEL_DIR": str(model)})
-    assert server.process.wait(20) == 3
+    assert server.process.wait(100) == 3
     assert "ridge.pkl was saved with scikit-learn 0.19.1" in server.event("failed")["reason"]
 
 

@@ -80,7 +80,7 @@ def _made(session: Session, arguments: Namespace) -> tuple[Look | None, Plan]:
     if against and offline:
         raise UsageError("--snapshot and --base compare with different things", hint="leave one of them away")
     if (against or offline) and arguments.out:
-        raise UsageError("a plan is saved that was made from the targets themselves", hint="plan online")
+        raise UsageError("only a plan made from the targets themselves can be saved", hint="plan online")
     if against:
         from reconciler.cli.against import plan_against
 
