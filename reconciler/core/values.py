@@ -208,7 +208,7 @@ def has_secret(value: Any) -> bool:
 def _gather(value: Any, types: tuple[type, ...], found: list[Any]) -> None:
     """Leaves of some types; without the pointers of `walk`, since every spec of a plan is searched."""
     # The exact types first: to ask what else might be a mapping takes ten times as long.
-    kind: object = type(value)
+    kind = cast("object", type(value))
     if kind is dict or (kind is not list and isinstance(value, Mapping)):
         inside: Iterable[Any] = cast("Mapping[str, Any]", value).values()
     elif kind is list or kind is tuple:
