@@ -56,6 +56,7 @@ def compare(base: DesiredState | None, head: DesiredState, renderers: Mapping[st
         loaded_whole=head.whole,
         incomplete=head.incomplete,
         removed=_removed(base, head),
+        moves=head.moves,
         deployments=head.deployments,
         approval=demands(observed, head.approval, base.approval if base else (), rails.approval_targets),
         rails=rails,

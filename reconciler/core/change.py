@@ -152,6 +152,9 @@ class Change:
         reported: Drift that stays: what is written carries the live values, the record keeps those that were left.
         carried: What the spec carries along as it is there, since policies leave it to others.
         rendered: The spec as Git wants it, where `desired` has another one: unknowns filled in, live values carried.
+        moved_from: Where it was under its former name: an update renames that, a create takes its endpoint over.
+        moved_to: What a deleted resource is made as under its service's new name.
+        successor: The service that goes on in place of the one a deleted resource belongs to.
     """
 
     id: ResourceId
@@ -170,6 +173,9 @@ class Change:
     reported: tuple[DriftedField, ...] = ()
     carried: tuple[Carried, ...] = ()
     rendered: Spec | None = field(default=None, compare=False, repr=False)
+    moved_from: ResourceId | None = None
+    moved_to: ResourceId | None = None
+    successor: str = ""
 
     @property
     def writes(self) -> bool:
@@ -201,6 +207,8 @@ class Change:
             "spec": self.wanted,
             "dependsOn": sorted(str(d) for d in self.depends_on),
             "steps": [s.value for s in self.steps],
+            **({"movedFrom": str(self.moved_from)} if self.moved_from else {}),
+            **({"successor": self.successor} if self.successor else {}),
         }
 
     @property

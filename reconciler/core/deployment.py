@@ -204,7 +204,12 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One service, resolved; `settings.block` is the block of the resolved target's type."""
+    """One service, resolved; `settings.block` is the block of the resolved target's type.
+
+    Args:
+        moved_from: The name it had before, as far as its document says so.
+        key_name: The name that its generated keys are made of, where that is not its own.
+    """
 
     service: str
     target: Target
@@ -219,3 +224,5 @@ class Deployment:
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
     position: Position | None = None
+    moved_from: str = ""
+    key_name: str = ""

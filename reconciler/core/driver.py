@@ -32,6 +32,11 @@ class Capabilities:
         stages: Kinds that can be staged beside the serving version, tested, then promoted.
         in_place: Pointers of staged kinds that are changed on the serving version, without staging.
         endpoints: Kinds that answer requests, and so can be tested.
+        renames: Kinds that can be renamed where they stand; the others are made anew under another name.
+        hands_over: Pointers (`[<Kind>:]/port`) that make an address: a resource made under another name takes the
+            endpoint of the old one over where they are the same or left to the target. Empty: it cannot.
+        content: Pointers that tell whether two resources hold the same, whatever their names; empty: the whole spec.
+        holds_data: Kinds that hold what nothing can make again: replacing or deleting one loses it.
         retained: Kinds that outlive their last use by `retain_seconds` (artifacts).
         parallel: How many changes may run at once.
         deadline_seconds: How long one change may be in progress before it counts as failed.
@@ -49,6 +54,10 @@ class Capabilities:
     stages: frozenset[str] = frozenset()
     in_place: tuple[str, ...] = ()
     endpoints: frozenset[str] = frozenset()
+    renames: frozenset[str] = frozenset()
+    hands_over: tuple[str, ...] = ()
+    content: tuple[str, ...] = ()
+    holds_data: frozenset[str] = frozenset()
     retained: frozenset[str] = frozenset()
     retain_seconds: float = 7 * 86400.0
     parallel: int = 4

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from reconciler.core.change import Action, Blocked, Change, Refusal, Way
+from reconciler.core.change import Action, Blocked, Change, Disruption, Refusal, Way
+from reconciler.core.moves import is_protected, obstacle
 from reconciler.core.resources import Completeness, Desired, Health, Observation, Observed, ResourceId
 from reconciler.core.situation import Situation
 from reconciler.core.values import Unknown, unknowns
@@ -28,7 +29,7 @@ def gate(
     """
     if change.action is Action.NOOP:
         return None
-    refusal = _foreign(situation, desired, change)
+    refusal = _foreign(situation, desired, change) or _loses_data(situation, desired, change)
     if refusal is not None:
         return refusal
     if desired.service in situation.suspended or desired.policy.suspend:
@@ -43,6 +44,9 @@ def gate(
         return Blocked(desired.id, f"target {desired.id.target} was only partly seen: {observation.missing}")
     if observed is not None and observed.busy:
         return Blocked(desired.id, "an earlier operation on it is still in progress", "busy")
+    stays, code = obstacle(situation, change)
+    if stays:
+        return Blocked(desired.id, f"it moves from {change.moved_from}, which stays: {stays}", code)
     if not change.writes:
         return None
     hold = situation.holds.get(desired.id)
@@ -94,6 +98,27 @@ def _foreign(situation: Situation, desired: Desired, change: Change) -> Refusal 
             ),
         )
     return None
+
+
+def _loses_data(situation: Situation, desired: Desired, change: Change) -> Refusal | None:
+    """Why something protected is not replaced by an empty one, as its target or our record has it protected."""
+    if change.disruption is not Disruption.DATA_LOSS or not is_protected(situation, desired.id):
+        return None
+    fields = ", ".join(field.pointer for field in change.fields if not field.pointer.startswith("/mark/"))
+    return Refusal(
+        "protected",
+        f"{desired.id} is protected, and replacing it would lose its data; cannot be changed in place: {fields}",
+        "back its data up before anything else",
+        id=desired.id,
+        approvable=False,
+        ways=(
+            Way("to keep it as it is", edit=f"{document_of(situation, desired)}: {fields} as it was before"),
+            Way(
+                "to replace it in two merges",
+                edit=f"{document_of(situation, desired)}: one merge: policy: {{protect: false}}; the next: {fields}",
+            ),
+        ),
+    )
 
 
 def _left_alone(situation: Situation, desired: Desired) -> Way:

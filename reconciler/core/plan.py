@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from reconciler.core.change import Action, Blocked, Change, Drift, Plan, Refusal
-from reconciler.core.dataclass import replace
 from reconciler.core.estimate import estimate
 from reconciler.core.gate import gate
+from reconciler.core.moves import moved, moves_of, pointed_out
 from reconciler.core.order import in_order
 from reconciler.core.outputs import needs
 from reconciler.core.problems import Problem
-from reconciler.core.prune import unwanted
+from reconciler.core.prune import Arrivals, unwanted
 from reconciler.core.resources import Completeness, Desired, Health, Observed, ResourceId
-from reconciler.core.rollout import by_content
 from reconciler.core.safety import refusals_of, with_digest
 from reconciler.core.situation import Memo, Situation
 from reconciler.core.values import digest
@@ -35,6 +34,7 @@ def plan(situation: Situation, memo: Memo | None = None) -> Plan:
         InvalidError: Resources depend on each other in a circle.
     """
     by_id = {desired.id: desired for desired in situation.desired}
+    moves = moves_of(situation, by_id)
     needed = {id_: _needed(desired, memo) for id_, desired in by_id.items()}
     changes: dict[ResourceId, Change] = {}
     drift: list[Drift] = []
@@ -52,7 +52,11 @@ def plan(situation: Situation, memo: Memo | None = None) -> Plan:
             changes[id_] = known[3]
             drift += [known[4]] if known[4] is not None else []
             continue
-        change, drifted = _compared(situation, memo, desired, observed, changes, needed[id_])
+        old = moves.old_of.get(id_)
+        if old is not None and (observed is None or observed.health is Health.MISSING):
+            change, drifted = moved(situation, desired, observed, old, changes, needed[id_])
+        else:
+            change, drifted = _compared(situation, memo, desired, observed, changes, needed[id_])
         if drifted is not None:
             drift.append(drifted)
         outcome = gate(situation, desired, observation, change, changes, stopped, needed[id_])
@@ -67,9 +71,11 @@ def plan(situation: Situation, memo: Memo | None = None) -> Plan:
         changes[id_] = change
     if memo is not None and len(memo.outcomes) > len(by_id):
         memo.outcomes = {id_: outcome for id_, outcome in memo.outcomes.items() if id_ in by_id}
-    removals, kept, removal_refusals = unwanted(situation, by_id, _not_there_yet(changes, stopped))
+    arrivals = Arrivals(moves, changes, _not_there_yet(situation.installation, changes, stopped))
+    removals, kept, removal_refusals = unwanted(situation, by_id, arrivals)
     refusals += removal_refusals
-    everything = (*_with_renames(changes.values(), removals), *removals)
+    listed, looks_renamed = pointed_out(situation, changes.values(), removals, kept)
+    everything = (*listed, *removals)
     refusals += refusals_of(situation, everything)
     targets = _completeness(situation)
     made = Plan(
@@ -79,7 +85,7 @@ def plan(situation: Situation, memo: Memo | None = None) -> Plan:
         kept=tuple(kept),
         refusals=tuple(refusals),
         blocked=tuple(blocked),
-        warnings=_warnings(situation, changes),
+        warnings=(*_warnings(situation, changes), *looks_renamed),
         problems=situation.problems,
         targets=targets,
         suspended=tuple(sorted(situation.suspended)),
@@ -116,28 +122,18 @@ def _compared(
     return change, drifted
 
 
-def _not_there_yet(changes: Mapping[ResourceId, Change], stopped: Iterable[ResourceId]) -> dict[str, str]:
+def _not_there_yet(
+    installation: str, changes: Mapping[ResourceId, Change], stopped: Iterable[ResourceId]
+) -> dict[str, str]:
     """Services of which something is missing that this plan cannot make, with the reason."""
     waiting: dict[str, str] = {}
     for id_ in sorted(stopped):
         change = changes[id_]
-        if change.service and (change.observed is None or change.observed.health is Health.MISSING):
+        seen = change.observed
+        there = seen is not None and seen.id == id_ and seen.owned_by(installation)
+        if change.service and (seen is None or not there or seen.health is Health.MISSING):
             waiting.setdefault(change.service, f"{id_} cannot be made now: {change.reason}")
     return waiting
-
-
-def _with_renames(changes: Iterable[Change], removals: Sequence[Change]) -> list[Change]:
-    """The changes, with creations pointed out that look like the other half of a deletion."""
-    deleted = by_content(removals)
-    if not deleted:
-        return list(changes)
-    result: list[Change] = []
-    for change in changes:
-        digest_ = change.mark.spec_digest if change.action is Action.CREATE and change.mark else ""
-        twin = deleted.get((change.id.target, change.id.kind, digest_))
-        note = f"{change.reason}; same content as {twin.id}, which goes: renamed?" if twin else ""
-        result.append(replace(change, reason=note) if twin else change)
-    return result
 
 
 def _warnings(situation: Situation, changes: Mapping[ResourceId, Change]) -> tuple[Problem, ...]:

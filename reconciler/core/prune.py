@@ -5,20 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.core.change import Action, Change, Disruption, Kept, Refusal, Way
-from reconciler.core.resources import Baseline, Desired, Health, ResourceId
+from reconciler.core.dataclass import dataclass, field
+from reconciler.core.moves import Moves, is_protected, keeps_endpoint
+from reconciler.core.resources import Baseline, Desired, Health, Observed, ResourceId
 from reconciler.core.situation import Situation
 
 
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """What the plan brings about, as far as it decides on what may go.
+
+    Args:
+        changes: Of everything that Git names.
+        waiting: Services that do not serve yet where Git wants them, with the reason: they serve on where they did.
+    """
+
+    moves: Moves = field(default_factory=Moves)
+    changes: Mapping[ResourceId, Change] = field(default_factory=dict[ResourceId, Change])
+    waiting: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def renamed(self) -> set[ResourceId]:
+        """What goes on under another name without being deleted."""
+        arriving = (self.changes[new] for new in self.moves.old_of)
+        return {c.moved_from for c in arriving if c.moved_from is not None and c.action is Action.UPDATE}
+
+
 def unwanted(
-    situation: Situation, wanted: Mapping[ResourceId, Desired], waiting: Mapping[str, str]
+    situation: Situation, wanted: Mapping[ResourceId, Desired], arrivals: Arrivals
 ) -> tuple[list[Change], list[Kept], list[Refusal]]:
     """Changes, kept resources and refusals for everything of ours that Git does not name.
 
     A resource is deleted only if the observation is complete, the mark says that it is ours, and a record of ours
     says so too; a mark without record is recorded first, a record without resource is forgotten.
-
-    Args:
-        waiting: Services that do not serve yet where Git wants them, with the reason: they serve on where they did.
     """
     changes: list[Change] = []
     kept: list[Kept] = []
@@ -28,8 +46,8 @@ def unwanted(
         candidates |= {
             i for i, o in observation.resources.items() if i not in wanted and o.owned_by(situation.installation)
         }
-    for id_ in sorted(candidates):
-        outcome = _verdict(situation, id_, situation.baselines.get(id_), waiting)
+    for id_ in sorted(candidates - arrivals.renamed()):
+        outcome = _verdict(situation, id_, situation.baselines.get(id_), arrivals)
         if isinstance(outcome, Change):
             changes.append(outcome)
         elif isinstance(outcome, Kept):
@@ -41,7 +59,7 @@ def unwanted(
 
 
 def _verdict(
-    situation: Situation, id_: ResourceId, baseline: Baseline | None, waiting: Mapping[str, str]
+    situation: Situation, id_: ResourceId, baseline: Baseline | None, arrivals: Arrivals
 ) -> Change | Kept | Refusal:
     observation = situation.observations.get(id_.target)
     if observation is None:
@@ -49,6 +67,7 @@ def _verdict(
     observed = observation.resources.get(id_)
     mark = observed.mark if observed else None
     service = (baseline.service if baseline else "") or (mark.service if mark else "")
+    successor = arrivals.moves.successors.get(service, "") if service else ""
     if not observation.complete:
         return Kept(id_, f"the target was not completely seen: {observation.missing}", "partial-observation")
     if not situation.loaded_whole:
@@ -59,12 +78,13 @@ def _verdict(
         return Change(id_, Action.FORGET, "no longer ours, so left alone", service, observed=observed, steps=())
     if service in situation.suspended:
         return Kept(id_, f"service {service} is suspended", "suspended")
-    if (baseline and baseline.protect) or (observed.mark and observed.mark.protect):
-        return _protected(id_, service, baseline.revision if baseline else mark.revision if mark else "")
+    if is_protected(situation, id_):
+        revision = baseline.revision if baseline else mark.revision if mark else ""
+        return _protected(situation, id_, service, revision, successor)
     if baseline is None:
         reason = "ours by its mark but not in our records; recorded now, deleted next time"
         return Change(id_, Action.ADOPT, reason, service, observed=observed, steps=(), drift_only=True)
-    if not baseline.prune:
+    if not baseline.prune and not successor:
         return Kept(id_, "its policy says `prune: false`", "not-pruned")
     capabilities = situation.capabilities[id_.target]
     if id_.kind in capabilities.retained:
@@ -74,29 +94,56 @@ def _verdict(
             return Kept(id_, f"not used any more; collected in {days:.0f} days", "retained")
     if observed.busy:
         return Kept(id_, "an earlier operation on it is still in progress", "busy")
-    if service in waiting:
-        return Kept(id_, f"it goes once {service} serves at its new place; {waiting[service]}", "moves-first")
+    goes_on = successor or service
+    if goes_on in arrivals.waiting:
+        why = arrivals.waiting[goes_on]
+        return Kept(id_, f"it goes once {goes_on} serves at its new place; {why}", "moves-first")
     if situation.agreed is not None and id_ not in situation.agreed:
         return Kept(id_, "seen once only; it is deleted when a second look finds it too", "seen-once")
+    new = arrivals.moves.new_of.get(id_)
     return Change(
         id_,
         Action.DELETE,
-        "taken out of Git" if id_.kind not in capabilities.retained else "unused for long",
+        _why(situation, id_, successor, new),
         service,
         observed=observed,
-        disruption=Disruption.NONE if id_.kind in capabilities.retained else Disruption.OUTAGE,
+        disruption=_disruption(situation, observed, arrivals.changes.get(new) if new is not None else None),
+        moved_to=new,
+        successor=successor,
     )
 
 
-def _protected(id_: ResourceId, service: str, revision: str) -> Refusal:
+def _why(situation: Situation, id_: ResourceId, successor: str, new: ResourceId | None) -> str:
+    if successor:
+        return f"moved to {new or f'service {successor}'}"
+    return "unused for long" if id_.kind in situation.capabilities[id_.target].retained else "taken out of Git"
+
+
+def _disruption(situation: Situation, observed: Observed, arriving: Change | None) -> Disruption:
+    """What deleting it does to those who use it."""
+    capabilities = situation.capabilities[observed.id.target]
+    if observed.id.kind in capabilities.retained:
+        return Disruption.NONE
+    if observed.id.kind in capabilities.holds_data:
+        return Disruption.DATA_LOSS
+    new = arriving.desired if arriving is not None else None
+    if new is not None and keeps_endpoint(situation, observed, new.spec):
+        return Disruption.NONE
+    return Disruption.OUTAGE
+
+
+def _protected(situation: Situation, id_: ResourceId, service: str, revision: str, successor: str) -> Refusal:
     """Lifting protection takes one merge, deleting takes the next."""
-    since = f" as of {revision[:7]}" if revision else ""
-    edit = f"one merge: the document of service {service}{since}, with policy: {{protect: false}}; the next: without it"
-    return Refusal(
-        "protected",
-        f"{id_} is protected and Git no longer names it",
-        "what is protected is never deleted by taking its document away",
-        id=id_,
-        approvable=False,
-        ways=(Way("to delete it in two merges", edit=edit),),
-    )
+    if successor:
+        deployment = situation.deployments.get(successor)
+        where = f"{deployment.position}, " if deployment is not None and deployment.position is not None else ""
+        message = f"{id_} is protected, and moving it to {successor} would delete it"
+        edit = f"{where}one merge: name: {service}, policy: {{protect: false}}; the next: movedFrom: {service}"
+        way = Way("to move it in two merges", edit=edit)
+    else:
+        since = f" as of {revision[:7]}" if revision else ""
+        message = f"{id_} is protected and Git no longer names it"
+        edit = f"one merge: the document of service {service}{since} with policy: {{protect: false}}; the next: without"
+        way = Way("to delete it in two merges", edit=edit)
+    hint = "what is protected is never deleted by taking its document away"
+    return Refusal("protected", message, hint, id=id_, approvable=False, ways=(way,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from reconciler.core.change import Action, Change, Disruption, FieldChange, Step
+from reconciler.core.change import Action, Disruption, FieldChange, Step
 from reconciler.core.diff import equal
 from reconciler.core.driver import Capabilities
 from reconciler.core.patterns import Patterns
@@ -54,6 +54,8 @@ def disruption_of(
     desired: Desired, capabilities: Capabilities, action: Action, fields: Sequence[FieldChange], *, small: bool
 ) -> Disruption:
     """What an update or replacement does to those who use the resource."""
+    if action is Action.REPLACE and desired.id.kind in capabilities.holds_data:
+        return Disruption.DATA_LOSS
     if small or desired.id.kind in capabilities.stages:
         return Disruption.NONE
     if action is Action.REPLACE:
@@ -75,12 +77,3 @@ def steps_of(
     staged = observed.staged if observed else None
     ready = staged is not None and staged.spec_digest == desired.spec_digest and staged.health is Health.HEALTHY
     return (*tests, Step.PROMOTE) if ready else (Step.STAGE, *tests, Step.PROMOTE)
-
-
-def by_content(removals: Iterable[Change]) -> dict[tuple[str, str, str], Change]:
-    """The deletions by target, kind and digest of what they take away: a creation of the same may be a rename."""
-    return {
-        (change.id.target, change.id.kind, change.observed.mark.spec_digest): change
-        for change in removals
-        if change.action is Action.DELETE and change.observed is not None and change.observed.mark is not None
-    }

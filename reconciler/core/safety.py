@@ -52,14 +52,19 @@ def _retained(situation: Situation, change: Change) -> bool:
 
 
 def _too_much(situation: Situation, target: str, changes: Iterable[Change]) -> list[Refusal]:
-    lost = [c for c in changes if _takes_away(c) and not _retained(situation, c)]
+    listed = list(changes)
+    lost = [c for c in listed if _takes_away(c) and not _retained(situation, c)]
+    if any(c.successor for c in lost):
+        arriving = [c for c in listed if c.writes and c.action is not Action.DELETE]
+        untested = {c.service for c in arriving if Step.TEST not in c.steps}
+        lost = [c for c in lost if not c.successor or c.successor in untested]
     if not lost:
         return []
     total = _there(situation, target)
     rails = situation.rails
     if total < rails.min_resources or len(lost) * 100 <= rails.max_delete_percent * total:
         return []
-    deletes = sum(c.action is Action.DELETE for c in lost)
+    deletes = sum(c.action is Action.DELETE and not c.successor for c in lost)
     percent = len(lost) * 100 / total
     message = (
         f"target {target}: {deletes} deletes and {len(lost) - deletes} replaces without a staged and tested successor "
@@ -78,7 +83,7 @@ def _takes_away(change: Change) -> bool:
 
 
 def _emptied(situation: Situation, target: str, changes: Sequence[Change]) -> list[Refusal]:
-    gone = {c.service for c in changes if c.action is Action.DELETE and c.service}
+    gone = {c.service for c in changes if c.action is Action.DELETE and c.service and not c.successor}
     if len(gone) < 2 or gone <= situation.removed:
         return []
     lost = {c.id for c in changes if c.action in (Action.DELETE, Action.FORGET)}

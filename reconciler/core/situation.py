@@ -74,6 +74,7 @@ class Situation:
         elsewhere: Targets last applied to from another repo, path or environment than this one -> which.
         environment: Whose overlay the desired resources were made with; empty for none.
         approval: Targets at which nothing is done without an approval -> who asks for it.
+        moves: Services that say what they moved from -> the name they had before.
         deployments: By service, for what a resource does not tell: where the service's document stands.
         agreed: What the first of two looks wanted deleted, so that the second deletes nothing else; None for a first.
         basis: What the observations stand for, if not for the targets as they are now.
@@ -93,6 +94,7 @@ class Situation:
     elsewhere: Mapping[str, Origin] = field(default_factory=dict[str, "Origin"])
     environment: str = ""
     approval: Mapping[str, str] = field(default_factory=dict[str, str])
+    moves: Mapping[str, str] = field(default_factory=dict[str, str])
     deployments: Mapping[str, Deployment] = field(default_factory=dict[str, Deployment])
     agreed: frozenset[ResourceId] | None = None
     holds: Mapping[ResourceId, Hold] = field(default_factory=dict[ResourceId, Hold])

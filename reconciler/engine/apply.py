@@ -11,7 +11,7 @@ from itertools import count
 from typing import Any
 
 from reconciler.core.change import Action, Change
-from reconciler.core.dataclass import dataclass, field
+from reconciler.core.dataclass import dataclass, field, replace
 from reconciler.core.driver import Driver
 from reconciler.core.errors import TargetError
 from reconciler.core.resources import Baseline, Completeness, Observation, ResourceId
@@ -58,6 +58,7 @@ class Apply:
         changes: Those that may run, in plan order; what they depend on and is not among them is there already.
         outputs: Of resources that are there, by id.
         keys: By service, to test with.
+        moves: Services that say what they moved from -> the name they had before.
         timeout: Seconds for the whole run; None for no limit beyond each target's own.
     """
 
@@ -72,6 +73,7 @@ class Apply:
     cancel: Cancel
     timeout: float | None = None
     workers: int = 8
+    moves: Mapping[str, str] = field(default_factory=dict[str, str])
     nodes: dict[ResourceId, Node] = field(default_factory=dict[ResourceId, Node], init=False)
     timed_out: bool = field(default=False, init=False)
 
@@ -90,10 +92,18 @@ class Apply:
                 looks.look,
                 self._outputs,
                 self.keys,
+                self.moves,
             )
-            self.nodes[change.id] = Node(change, around, self.baselines.get(change.id))
+            self.nodes[change.id] = Node(change, around, self._prior(change))
         _Schedule(self).run()
         return [node.result() for node in self.nodes.values()]
+
+    def _prior(self, change: Change) -> Baseline | None:
+        """What is recorded of a resource, be it under the name that it is to have no more."""
+        if change.moved_from is not None and change.action is Action.UPDATE:
+            former = self.baselines.get(change.moved_from)
+            return replace(former, id=change.id, service=change.service) if former is not None else None
+        return self.baselines.get(change.id)
 
     def _outputs(self, id_: ResourceId) -> Mapping[str, Any]:
         node = self.nodes.get(id_)
@@ -104,7 +114,7 @@ class Apply:
     def needs(self) -> dict[ResourceId, set[ResourceId]]:
         """What each change waits for: creates and updates for what they need, deletes for what needed them.
 
-        A service that moves to another target serves there before it goes here.
+        A service that moves to another target, or to another name, serves there before it goes here.
         """
         needs: dict[ResourceId, set[ResourceId]] = {id_: set() for id_ in self.nodes}
         arriving: dict[str, list[ResourceId]] = defaultdict(list)
@@ -113,7 +123,9 @@ class Apply:
                 arriving[node.change.service].append(node.id)
         for node in self.nodes.values():
             if node.change.action is Action.DELETE:
-                needs[node.id].update(i for i in arriving[node.change.service] if i.target != node.id.target)
+                successor = node.change.successor
+                new = arriving[successor or node.change.service]
+                needs[node.id].update(i for i in new if successor or i.target != node.id.target)
             baseline = self.baselines.get(node.id)
             for other_id in {*node.change.depends_on, *(baseline.depends_on if baseline else ())}:
                 other = self.nodes.get(other_id)

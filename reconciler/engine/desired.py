@@ -48,10 +48,25 @@ class Filler(Protocol):
         ...
 
 
+Names: TypeAlias = Callable[[str, str], str]
+"""From a service and what it moved from to the name that its generated keys are made of."""
+
+
+def _by_document(service: str, moved_from: str) -> str:
+    """As far as the documents alone can tell."""
+    return moved_from or service
+
+
 @dataclass
 class _Rendered:
-    """A deployment's resources as they were rendered, and as they were last filled in."""
+    """A deployment's resources as they were rendered, and as they were last filled in.
 
+    Args:
+        resolved: The deployment as it was resolved.
+        deployment: The same with the name that its generated keys are made of.
+    """
+
+    resolved: Deployment
     deployment: Deployment
     resources: tuple[Desired, ...]
     refs: tuple[SecretRef, ...] = ()
@@ -71,6 +86,7 @@ class DesiredState:
         whole: No document has an error.
         environment: Whose overlay the documents were read with; empty for none.
         keys: The key to test and score each service with, where it wants one.
+        moves: Services that say what they moved from -> the name they had before.
         unmatched: Drift rules that speak of nothing that is wanted.
         approval: Targets whose policy asks for approvals.
     """
@@ -85,6 +101,7 @@ class DesiredState:
     warnings: tuple[Problem, ...]
     keys: Mapping[str, Secret]
     deployments: Mapping[str, Deployment] = field(default_factory=dict[str, Deployment])
+    moves: Mapping[str, str] = field(default_factory=dict[str, str])
     environment: str = ""
     unmatched: tuple[Unmatched, ...] = ()
     approval: frozenset[str] = frozenset()
@@ -130,6 +147,7 @@ class DesiredStates:
         registries: Drivers of the built-in registries, which every deployment is rendered through.
         secrets: Fills references in; None leaves them as they are, as in offline plans.
         environment: Whose overlay is laid over the documents; empty for none.
+        key_names: What generated keys are made of, by service and what it moved from, as known now.
     """
 
     drivers: Callable[[Mapping[str, Target]], tuple[Mapping[str, Renderer], Sequence[Problem]]]
@@ -137,6 +155,7 @@ class DesiredStates:
     secrets: Filler | None
     cache: DocumentCache | None = None
     environment: str = ""
+    key_names: Callable[[], Names] = lambda: _by_document
     _repo: Repo | None = field(default=None, init=False)
     _environment: Environment | None = field(default=None, init=False)
     _resolution: Resolution | None = field(default=None, init=False)
@@ -160,13 +179,20 @@ class DesiredStates:
         problems += unknown_types
         incomplete = set(resolution.incomplete)
         kept: dict[str, _Rendered] = {}
-        for deployment in resolution.deployments:
-            driver = drivers.get(deployment.target.name)
+        names = self.key_names()
+        for resolved in resolution.deployments:
+            driver = drivers.get(resolved.target.name)
             if driver is None:
-                incomplete.add(deployment.service)
+                incomplete.add(resolved.service)
                 continue
-            known = self._rendered.get(deployment.service)
-            if known is None or known.deployment is not deployment:
+            name = names(resolved.service, resolved.moved_from)
+            known = self._rendered.get(resolved.service)
+            if (
+                known is None
+                or known.resolved is not resolved
+                or (known.deployment.key_name or resolved.service) != name
+            ):
+                deployment = _keyed(resolved, name)
                 try:
                     resources = self._render(deployment, driver)
                 except InvalidError as exc:
@@ -175,8 +201,8 @@ class DesiredStates:
                     ]
                     incomplete.add(deployment.service)
                     continue
-                known = _Rendered(deployment, resources, _references_of(resources) if self.secrets else ())
-            kept[deployment.service] = known
+                known = _Rendered(resolved, deployment, resources, _references_of(resources) if self.secrets else ())
+            kept[resolved.service] = known
         self._rendered = kept
         rendered: list[Desired] = list(self._render_models(resolution.models))
         keys: dict[str, Secret] = {}
@@ -205,6 +231,7 @@ class DesiredStates:
             warnings=tuple(p for p in problems if p.severity is Severity.WARNING),
             keys=keys,
             deployments={service: each.deployment for service, each in kept.items()},
+            moves={service: d.moved_from for service, each in kept.items() if (d := each.deployment).moved_from},
             environment=self.environment,
             unmatched=_unmatched(kept.values(), drivers, alone=bool(incomplete)),
             approval=frozenset(target.name for target in resolution.targets if target.approval),
@@ -308,3 +335,17 @@ def registered(registries: Sequence[Renderer]) -> Registered:
         if isinstance(registry, Catalogue):
             return registry.catalogue()
     return {}
+
+
+def _keyed(deployment: Deployment, name: str) -> Deployment:
+    """The deployment with its generated keys made of a name."""
+    auth = deployment.auth
+    if name == deployment.service:
+        return deployment
+
+    def slot(ref: SecretRef | Secret | None, which: str) -> SecretRef | Secret | None:
+        generated = isinstance(ref, SecretRef) and ref.source == "generated"
+        return SecretRef("generated", f"{name}/{which}") if generated else ref
+
+    keys = replace(auth, primary=slot(auth.primary, "primary"), secondary=slot(auth.secondary, "secondary"))
+    return replace(deployment, auth=keys, key_name=name)

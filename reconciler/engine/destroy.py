@@ -141,6 +141,7 @@ def _plan(look: Look, services: frozenset[str], *, everything: bool) -> Plan:
         suspended=situation.suspended - services,
         removed=situation.removed | services,
         incomplete=frozenset(),
+        moves={},
     )
     made = plan(asked)
     changes = tuple(c for c in made.effective() if concerned(c.id) and _takes_away(c))

@@ -72,6 +72,7 @@ def situation_of(
         elsewhere={n: o for n, o in known.origins.items() if known.repo and n in capabilities and o != here},
         environment=state.environment,
         approval=demands(capabilities, state.approval, known.demanded, known.rails.approval_targets),
+        moves=state.moves,
         deployments=state.deployments,
         holds=known.holds,
         rails=known.rails,

@@ -37,6 +37,7 @@ class Surroundings:
         look: Observes a target; the answer is not older than the given monotonic time.
         outputs: What a resource that is there (or was just made) gives to others.
         keys: The key to test a service with.
+        moves: Services that say what they moved from -> the name they had before.
     """
 
     driver: Driver
@@ -46,6 +47,7 @@ class Surroundings:
     look: Callable[[str, float], Observation]
     outputs: Callable[[ResourceId], Mapping[str, Any]]
     keys: Mapping[str, Secret]
+    moves: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass
@@ -103,6 +105,7 @@ class Node:
             tuple(self.done_steps),
             round(self.seconds, 3),
             digest,
+            self.around.moves.get(self.change.service, "") if self.change.moved_from is not None else "",
         )
 
     # Moving on
@@ -230,7 +233,8 @@ class Node:
     # The record
 
     def _intend(self, change: Change, step: Step, token: str = "") -> None:
-        base = self.prior or Baseline(self.id, service=change.service)
+        # Under its new name nothing is confirmed before it has it.
+        base = self.prior if self.prior and not self.renames else Baseline(self.id, service=change.service)
         revision = change.mark.revision if change.mark else ""
         pending = Pending(change.action.value, step.value, intended(change), revision, token, self.around.clock.now())
         self.around.store.put(replace(base, pending=pending))
@@ -240,7 +244,12 @@ class Node:
         if change.action in (Action.DELETE, Action.FORGET):
             self.around.store.forget(self.id)
         else:
+            before = self.around.moves.get(change.service, "")
+            if before and (self.renames or self.prior is None or self.prior.sent is None):
+                # Before what was made is confirmed: after a crash in between, the keys are those it was made with.
+                self.around.store.move_keys(change.service, before)
             self.around.store.put(confirmed(change, self._answer(change), self.prior))
+            self._forget_former()
         self.around.store.drop_holds([self.id])
         self.move(Signal.STEP_DONE)
 
@@ -256,12 +265,25 @@ class Node:
             raise UnavailableError(f"{self.id} was applied but cannot be read back")
         return found
 
-    def _withdraw(self) -> None:
-        """Nothing was written (or what was written is undone): the record is what it was."""
-        if self.prior is not None:
+    def _withdraw(self, *, undone: bool = False) -> None:
+        """Nothing was written (or what was written is undone): the record is what it was.
+
+        A new name is not taken back: what was renamed and then undone is as before under its new one.
+        """
+        if self.prior is not None and (undone or not self.renames):
             self.around.store.put(self.prior)
+            self._forget_former()
         else:
             self.around.store.unrecord(self.id)
+
+    @property
+    def renames(self) -> bool:
+        """It renames a resource: `prior` is then the record of its former name, under the new one."""
+        return self.change.moved_from is not None and self.change.action is Action.UPDATE
+
+    def _forget_former(self) -> None:
+        if self.renames and self.change.moved_from is not None:
+            self.around.store.forget(self.change.moved_from)
 
     # Tests
 
@@ -345,7 +367,7 @@ class Node:
                 return
             answered = answer.answered
         self.done_steps.append(Step.DISCARD)
-        self._withdraw()
+        self._withdraw(undone=True)
         self.answered = answered
         self.move(Signal.STEP_DONE, self.reason)
 

@@ -47,7 +47,8 @@ def portion(
             continue
         if change.action is Action.DELETE:
             missing = [i for i in users.get(change.id, ()) if i.target not in targets]
-            missing += [i for i in arriving.get(change.service, ()) if i.target not in targets]
+            goes_on = change.successor or change.service
+            missing += [i for i in arriving.get(goes_on, ()) if i.target not in targets]
         else:
             missing = [i for i in change.depends_on if i in writing or i in waiting]
         if missing and change.writes:

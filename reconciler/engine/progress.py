@@ -35,6 +35,7 @@ class Result:
         code: The error's code (`tests-failed`, `conflict`, …); empty if done.
         steps: The steps carried out, `discard` included.
         seconds: From its first call to its end.
+        before: The name that its service had before, where the change moves it.
     """
 
     id: ResourceId
@@ -47,3 +48,4 @@ class Result:
     steps: tuple[Step, ...] = ()
     seconds: float = 0.0
     spec_digest: str = ""
+    before: str = ""

@@ -331,4 +331,5 @@ class Reconciler:
             cancel,
             timeout,
             self.workers,
+            look.situation.moves,
         )

@@ -111,6 +111,7 @@ def record_run(
             "steps": [s.value for s in r.steps],
             "reason": r.reason,
             "seconds": r.seconds,
+            **({"before": r.before} if r.before else {}),
         }
         for r in outcome.results
     ]

@@ -57,7 +57,7 @@ class Keyring:
     """The secrets of an installation, each read once a look.
 
     Args:
-        rotations: Gives the rotation counters of generated keys by (service, slot); absent means 0.
+        rotations: Gives the rotation counters of generated keys by (name, slot); absent means 0.
         baselines: Gives what was last applied.
     """
 
@@ -102,10 +102,10 @@ class Keyring:
         return self._read[ref]
 
     def _generated_key(self, name: str) -> Secret:
-        service, slot = name.split("/")
-        rotation = self._rotations.get((service, slot), 0)
+        made_of, slot = name.split("/")
+        rotation = self._rotations.get((made_of, slot), 0)
         if (name, rotation) not in self._generated:
-            self._generated[name, rotation] = self._identity.service_key(service, slot, rotation)
+            self._generated[name, rotation] = self._identity.service_key(made_of, slot, rotation)
         return self._generated[name, rotation]
 
     def fill(self, desired: Desired, position: Position | None) -> tuple[Desired, list[Problem]]:

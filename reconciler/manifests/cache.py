@@ -71,8 +71,8 @@ class DocumentCache:
         self._used.add(key)
         manifests = tuple(
             [
-                Manifest(kind, name, description, tags, spec, Position(path, *marks[:2]), Marks(path, *marks), sealed)
-                for kind, name, description, tags, spec, marks, sealed in marshal.loads(packed)  # noqa: S302
+                Manifest(kind, name, description, tags, spec, Position(path, *marks[:2]), Marks(path, *marks), *more)
+                for kind, name, description, tags, spec, marks, *more in marshal.loads(packed)  # noqa: S302
             ]
         )
         return ManifestFile(path, object_id, manifests)
@@ -86,7 +86,7 @@ class DocumentCache:
             return
         key = f"{file.object_id}\0{file.path}"
         packed = [
-            (m.kind, m.name, m.description, dict(m.tags), m.spec, cast("Marks", m.marks).kept, m.sealed)
+            (m.kind, m.name, m.description, dict(m.tags), m.spec, cast("Marks", m.marks).kept, m.sealed, m.moved_from)
             for m in file.manifests
         ]
         self._stored[key] = marshal.dumps(packed)

@@ -27,6 +27,7 @@ class ModelFamily:
         registered: The registered ones the result was made from.
         inputs: What it was made from, to tell whether it still holds.
         sound: Every document of the name could be used.
+        earlier: Registered versions of the name it had before, whose numbers it carries on.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ModelFamily:
     inputs: tuple[object, ...]
     problems: tuple[Problem, ...] = ()
     sound: bool = True
+    earlier: Mapping[str, str | None] = field(default_factory=dict[str, "str | None"])
     older: dict[str, ModelVersion] = field(default_factory=dict[str, ModelVersion], compare=False)
 
     def find(self, version: int | str) -> ModelVersion | None:
@@ -66,10 +68,12 @@ def resolve_models(
     registered: Mapping[str, str | None],
     cache: DocumentCache | None,
     previous: ModelFamily | None,
+    earlier: Mapping[str, str | None] | None = None,
 ) -> ModelFamily:
     """The versions of one name.
 
     Args:
+        earlier: What is registered under the name it had before.
         previous: The last result; it is returned as it is if nothing it was made from differs.
     """
     objects: list[object] = []
@@ -78,17 +82,23 @@ def resolve_models(
         found = located(tree, path, document) if path is not None else None
         objects.append(found.object_id if found is not None and not isinstance(found, Missing) else found)
     inputs = (*documents, *objects)
-    if previous is not None and _same(previous.inputs, inputs) and previous.registered == registered:
+    earlier = earlier or {}
+    if (
+        previous is not None
+        and _same(previous.inputs, inputs)
+        and previous.registered == registered
+        and previous.earlier == earlier
+    ):
         return previous
     problems: list[Problem] = []
     versions: dict[str, ModelVersion] = {}
     # Explicit numbers first: one without a number goes behind them.
     for document in sorted(documents, key=lambda document: document.spec.get("version") is None):
-        version, wrong = _version(document, tree, registered, versions, cache)
+        version, wrong = _version(document, tree, registered, versions, cache, {**earlier, **registered})
         problems += wrong
         if version is not None:
             versions[version.version] = version
-    return ModelFamily(name, versions, dict(registered), inputs, tuple(problems), len(problems) == 0)
+    return ModelFamily(name, versions, dict(registered), inputs, tuple(problems), len(problems) == 0, dict(earlier))
 
 
 def _same(before: tuple[object, ...], after: tuple[object, ...]) -> bool:
@@ -104,6 +114,7 @@ def _version(
     registered: Mapping[str, str | None],
     declared: Mapping[str, ModelVersion],
     cache: DocumentCache | None,
+    numbered: Mapping[str, str | None],
 ) -> tuple[ModelVersion | None, list[Problem]]:
     spec = document.spec
     path, object_id, folder, content = "", "", False, None
@@ -119,7 +130,7 @@ def _version(
             return None, [Problem("model-unreadable", str(exc), document.at("/spec/path"), hint, document.subject)]
     problems = list(_mismatch(document, content))
     digest = content.digest if content else _prefixed(spec.get("sha256"))
-    number = str(spec["version"]) if spec.get("version") is not None else _next(digest, registered, declared)
+    number = str(spec["version"]) if spec.get("version") is not None else _next(digest, numbered, declared)
     known = registered.get(number)
     if known is not None and digest is not None and known != digest:
         message = f"version {number} of this model is registered with other bytes: {known}, here {digest}"

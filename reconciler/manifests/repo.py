@@ -27,6 +27,7 @@ class Manifest:
         marks: Where its values stand, in the document itself or in an overlay; pointers begin at the document
             (`/spec/target`).
         sealed: Pointers below `spec` of its references into encrypted files.
+        moved_from: The name it had before.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Manifest:
     position: Position
     marks: Places = field(repr=False)
     sealed: tuple[str, ...] = ()
+    moved_from: str = ""
 
     @property
     def subject(self) -> str:

@@ -21,6 +21,7 @@ from reconciler.manifests.collecting import uncollected
 from reconciler.manifests.defaults import TARGET_BLOCKS
 from reconciler.manifests.inference import ResolvedInference, resolve_inference
 from reconciler.manifests.models import ModelFamily, Registered, resolve_models
+from reconciler.manifests.moves import wrong_moves
 from reconciler.manifests.repo import Manifest, Repo
 from reconciler.manifests.sealed import Sealed, SealedFiles
 from reconciler.manifests.validate import did_you_mean
@@ -134,7 +135,10 @@ class _Run:
         self._services()
         for document in (repo.defaults, *repo.targets.values(), *repo.inference.values()):
             problems += self.sealed.of(document) if document is not None else ()
-        clashes = self._port_clashes()
+        clashes = [(name, problem, "its port is taken by another service") for name, problem in self._port_clashes()]
+        moves = wrong_moves("Service", repo.services.values(), repo.broken)
+        clashes += [(p.subject.rpartition("/")[2], p, "what it moved from is not clear") for p in moves]
+        problems += wrong_moves("Model", (d for documents in repo.models.values() for d in documents), repo.broken)
         for family in self.families.values():
             problems += family.problems
         for inference in self.inference.values():
@@ -144,9 +148,9 @@ class _Run:
             problems += service.problems
             if service.deployment is None:
                 incomplete[name] = service.why
-        for name, problem in clashes:
+        for name, problem, why in clashes:
             problems.append(problem)
-            incomplete[name] = "its port is taken by another service"
+            incomplete[name] = why
         problems.sort(key=lambda problem: problem.sort_key)
         deployments = tuple(
             service.deployment
@@ -206,7 +210,12 @@ class _Run:
 
     def _family(self, name: str, documents: tuple[Manifest, ...]) -> ModelFamily:
         registered = self.registered.get(name, {})
-        return resolve_models(name, documents, self.tree, registered, self.cache, self.before.families.get(name))
+        earlier: dict[str, str | None] = {}
+        for document in documents:
+            if document.moved_from:
+                earlier.update(self.registered.get(document.moved_from, {}))
+        before = self.before.families.get(name)
+        return resolve_models(name, documents, self.tree, registered, self.cache, before, earlier)
 
     def _target(self, name: str, document: Manifest | None) -> tuple[Manifest | None, Target]:
         before = self.before.targets.get(name)
@@ -266,6 +275,7 @@ class _Run:
             description=document.description,
             tags=document.tags,
             position=document.position,
+            moved_from=document.moved_from,
         )
         return ResolvedService(inputs, self.sealed.completed(deployment) if sealed else deployment)
 

@@ -60,6 +60,7 @@ def validate(document: Document) -> tuple[Manifest | None, list[Problem]]:
         # An inference config keeps places of its files in what is made of it.
         marks=marks.settled() if data["kind"] == "InferenceConfig" else marks,
         sealed=sealed_in(data["spec"]),
+        moved_from=metadata.get("movedFrom") or "",
     )
     return manifest, []
 

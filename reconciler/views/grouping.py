@@ -30,15 +30,16 @@ class Group:
 
     @property
     def title(self) -> str:
-        """The service's name."""
-        return self.service or SHARED
+        """The service's name, and the one it had."""
+        before = sorted({change.service for change in self.changes if change.successor})
+        return f"{self.service} (was {', '.join(before)})" if before else self.service or SHARED
 
 
 def groups(plan: Plan) -> list[Group]:
     """Effective changes by service: the shared ones first, then the services by name."""
     found: dict[str, list[Change]] = defaultdict(list)
     for change in plan.effective():
-        found[change.service].append(change)
+        found[change.successor or change.service].append(change)
     return [Group(service, tuple(found[service])) for service in sorted(found)]
 
 
@@ -55,10 +56,33 @@ def counts(plan: Plan) -> dict[Action, int]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """How many resources move: made under a new name, deleted under the old one, renamed where they stand."""
+
+    made: int = 0
+    deleted: int = 0
+    renamed: int = 0
+
+
+def moved(plan: Plan) -> Moved:
+    """What of a plan's changes are moves."""
+    moves = [change for change in plan.changes if change.moved_from is not None]
+    made = {change.id for change in moves if change.action is Action.CREATE}
+    deleted = sum(change.moved_to in made for change in plan.changes if change.moved_to is not None)
+    return Moved(len(made), deleted, sum(change.action is Action.UPDATE for change in moves))
+
+
 def summary_line(plan: Plan) -> str:
     """The one line that says it all: `Plan: 1 to create, 2 to update; 7 unchanged.`"""
     number = counts(plan)
-    parts = [f"{number[action]:,} to {verb}" for action, verb in _VERBS.items() if number[action]]
+    moves = moved(plan)
+    told = dict(number)
+    told[Action.CREATE] -= moves.made
+    told[Action.DELETE] -= moves.deleted
+    told[Action.UPDATE] -= moves.renamed
+    parts = [f"{moves.made + moves.renamed:,} to move"] if moves.made or moves.renamed else []
+    parts += [f"{told[action]:,} to {verb}" for action, verb in _VERBS.items() if told[action]]
     asides: list[str] = []
     if number[Action.NOOP] and parts:
         asides.append(f"{number[Action.NOOP]:,} unchanged")
@@ -96,7 +120,7 @@ def duration(seconds: float) -> str:
 
 def effect(change: Change) -> str:
     """What the change does to those who use the resource, and by which way."""
-    if change.action in (Action.CREATE, Action.FORGET):
+    if change.action is Action.FORGET or (change.action is Action.CREATE and change.moved_from is None):
         return ""
     if change.action is Action.ADOPT and not change.writes:
         return ""

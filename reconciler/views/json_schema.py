@@ -37,6 +37,11 @@ def text(description: str) -> Schema:
     return {"type": "string", "description": description}
 
 
+def null_or(description: str) -> Schema:
+    """A text or null."""
+    return {"type": ["string", "null"], "description": description}
+
+
 def flag(description: str) -> Schema:
     """True or false."""
     return {"type": "boolean", "description": description}

@@ -114,6 +114,9 @@ def _change(change: Change) -> dict[str, Any]:
         "spec": masked(spec),
         "sensitive": [pointer for pointer, leaf in leaves if isinstance(leaf, (Secret, SecretRef))],
         "knownAfterApply": {pointer: leaf.source for pointer, leaf in leaves if isinstance(leaf, Unknown)},
+        "movedFrom": str(change.moved_from) if change.moved_from else None,
+        "movedTo": str(change.moved_to) if change.moved_to else None,
+        "successor": change.successor,
         "digest": change.digest,
     }
 

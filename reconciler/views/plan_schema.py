@@ -17,6 +17,7 @@ from reconciler.views.json_schema import (
     flag,
     list_of,
     map_of,
+    null_or,
     one_of,
     record,
     ref,
@@ -145,6 +146,9 @@ def definitions() -> Schema:
                 "knownAfterApply": map_of(
                     {"type": "string"}, "Pointers into `spec` of what is known later -> the resource that tells it."
                 ),
+                "movedFrom": null_or("What it was under its service's former name."),
+                "movedTo": null_or("What it is made as under its service's new name."),
+                "successor": text("The service that goes on in place of the one it belongs to; empty for none."),
                 "digest": digest("Equal for changes that mean the same."),
             },
             "What is done to one resource.",

@@ -130,7 +130,7 @@ def installation(
     built_in = (models, environments, images)
     reconciler = Reconciler(
         source,
-        DesiredStates(targets, built_in, keyring, cache, environment),
+        DesiredStates(targets, built_in, keyring, cache, environment, lambda: names_of(store)),
         targets,
         built_in,
         store,
@@ -155,6 +155,18 @@ def installation(
     )
     reconciler.source = lambda: opened.use(source())
     return opened
+
+
+def names_of(store: Store) -> Callable[[str, str], str]:
+    """Whose names the generated keys of services are made of, as recorded now."""
+    names = store.key_names()
+
+    def applied(service: str) -> bool:
+        return any(
+            b.service == service and b.sent is not None and b.pending is None for b in store.baselines().values()
+        )
+
+    return lambda service, moved_from: names.of(service, moved_from, applied)
 
 
 def origin_of(source: Source) -> str:

@@ -86,7 +86,16 @@ TABLE: dict[str, tuple[str, ...]] = {
         MACHINE + "test_without_its_store_an_installation_adopts_what_runs",
     ),
     "a copy of ours is not ours": (CONTRACT + "ownership.py::test_a_copy_of_ours_is_not_ours",),
-    "a rename is pointed out": (HERE + "test_a_rename_is_pointed_out",),
+    "a rename is pointed out": (
+        HERE + "test_a_rename_is_pointed_out",
+        "acceptance/test_moves.py::test_a_rename_without_the_line_is_pointed_out",
+    ),
+    "a move keeps keys, address and history": (
+        "acceptance/test_moves.py::test_a_move_keeps_keys_address_and_history",
+        "targets/local/test_moves.py::test_a_move_loses_no_request",
+        "engine/test_moves.py::test_a_crash_in_a_move_converges",
+        CONTRACT + "moves.py::test_a_move_leaves_no_gap",
+    ),
     "a throttled target holds up no other": (
         HERE + "test_a_throttled_target_holds_up_no_other",
         DAEMON + "test_targets_that_hang_delay_no_other",
@@ -118,7 +127,11 @@ TABLE: dict[str, tuple[str, ...]] = {
         BAD + "test_one_broken_file_among_200_is_told_with_all_others_planned",
         HERE + "test_a_broken_document_among_many_deletes_nothing",
     ),
-    "protection takes two merges": (HERE + "test_protection_takes_two_merges_even_without_the_record",),
+    "protection takes two merges": (
+        HERE + "test_protection_takes_two_merges_even_without_the_record",
+        "acceptance/test_moves.py::test_a_move_of_something_protected_takes_two_merges",
+        "core/test_moves.py::test_a_protected_resource_is_not_replaced_by_an_empty_one",
+    ),
     "a lost store adopts what runs": (
         MACHINE + "test_without_its_store_an_installation_adopts_what_runs",
         "engine/test_reconcile.py::test_a_lost_store_adopts_what_runs",

@@ -333,6 +333,42 @@ class InvalidIsRetried(Broken):
             raise UnavailableError(exc.message) from exc
 
 
+class RenamesByMaking(Broken):
+    """Makes another one under the new name and leaves the old one where it is."""
+
+    def _rename(self, key: str, change: Change, old_key: str) -> Change:
+        return replace(change, action=Action.CREATE, observed=None, moved_from=None)
+
+
+class DeletesToRename(Broken):
+    """Takes the old one away before the new one is there."""
+
+    def _rename(self, key: str, change: Change, old_key: str) -> Change:
+        if old_key in self.world.names():
+            self.world.delete(old_key)
+        return replace(change, action=Action.CREATE, observed=None, moved_from=None)
+
+
+class RenamesThenMarks(Broken):
+    """A crash between its two calls leaves a resource under one name with the mark of another."""
+
+    def _rename(self, key: str, change: Change, old_key: str) -> Change:
+        if old_key in self.world.names():
+            self.world.rename(old_key, key, self.world.mark(old_key) or {})
+            mark = {**(self.world.mark(key) or {}), "self": str(change.id), "service": change.service}
+            self.world.write(key, self.world.native(key) or {}, mark)
+        return super()._rename(key, change, old_key)
+
+
+class DeletesFirst(Broken):
+    """Has the old one go as soon as the new one is asked for."""
+
+    def apply(self, change: Change) -> Done | InProgress:
+        if change.moved_from is not None and key_of(change.moved_from) in self.world.names():
+            self.world.delete(key_of(change.moved_from))
+        return super().apply(change)
+
+
 class TellsSecrets(Broken):
     def apply(self, change: Change) -> Done | InProgress:
         try:
@@ -393,6 +429,10 @@ BROKEN: Mapping[str, tuple[type[Broken], type[MemoryFixture]]] = {
     "test_a_staged_version_serves_nobody": (StagesInPlace, MemoryStagedFixture),
     "test_staging_and_promoting_twice_is_doing_it_once": (PromotesOnce, MemoryStagedFixture),
     "test_a_staged_first_version_can_be_discarded": (StagedLooksServing, MemoryStagedFixture),
+    "test_a_move_leaves_no_gap": (DeletesFirst, MemoryStagedFixture),
+    "test_a_move_is_an_update_where_the_target_renames": (RenamesByMaking, MemoryFixture),
+    "test_a_rename_keeps_what_others_set": (DeletesToRename, MemoryFixture),
+    "test_a_move_that_dies_converges": (RenamesThenMarks, MemoryFixture),
     "test_foreign_is_refused_and_the_message_says_how_to_adopt": (TakesOverForeign, MemoryFixture),
     "test_foreign_is_adopted_on_request": (NeverAdopts, MemoryFixture),
     "test_delete_takes_exactly_one": (DeletesByPrefix, MemoryFixture),

@@ -106,6 +106,10 @@ class DriverFixture:
         """A resource of a kind that is staged."""
         raise NotImplementedError
 
+    def move(self, name: str) -> Desired:
+        """A resource that belongs to the service of that name, the same but for it."""
+        raise NotImplementedError
+
     # Optional: trouble
 
     def down(self) -> None:
@@ -152,6 +156,7 @@ HOOKS = [
     "awkward",
     "invalid",
     "staged",
+    "move",
     "down",
     "fail_second_page",
     "slow",

@@ -120,6 +120,9 @@ class Bench:
     def execute(self, change: Change) -> Observed | None:
         """One change with all its steps: intent before, record after."""
         prior = self.baselines.get(change.id)
+        renamed = change.moved_from if change.action is Action.UPDATE else None
+        if renamed is not None and renamed in self.baselines:
+            prior = replace(self.baselines[renamed], id=change.id, service=change.service)
         if change.action is Action.FORGET:
             self.baselines.pop(change.id, None)
             return None
@@ -133,6 +136,8 @@ class Bench:
             self.baselines.pop(change.id, None)
         elif answered is not None:
             self.baselines[change.id] = confirmed(change, answered, prior)
+            if renamed is not None:
+                self.baselines.pop(renamed, None)
         return answered
 
     def intend(self, change: Change, step: Step, prior: Baseline | None) -> None:

@@ -108,6 +108,9 @@ class MemoryFixture(DriverFixture):
         plain = self.desired(name, variant)
         return Desired(ResourceId("mem", "service", name), plain.spec, plain.service)
 
+    def move(self, name: str) -> Desired:
+        return self.desired(name)
+
     def down(self) -> None:
         self.world.fault(Fault("*", "broken", times=-1))
 
@@ -130,7 +133,7 @@ class MemoryFixture(DriverFixture):
     def crash(self, when: str, write: int) -> type[BaseException]:
         self.world.clear_faults()
         if write:
-            for op in ("write", "delete"):
+            for op in ("write", "rename", "delete"):
                 self.world.fault(Fault(op, "crash", when, skip=write - 1))
         return Crashed
 

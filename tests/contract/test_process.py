@@ -98,6 +98,9 @@ class ProcessFixture(DriverFixture):
     def staged(self, name: str, variant: str = "") -> Desired:
         return self.desired(name, variant)
 
+    def move(self, name: str) -> Desired:
+        return self.desired(name)
+
     def awkward(self, name: str) -> Desired:
         return self._desired(
             name, cpu_cores=1, cors_origins=("https://b", "https://a"), environment_variables={"Z": "1", "A": "2"}

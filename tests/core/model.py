@@ -68,6 +68,8 @@ class ModelTarget:
             return None
         assert change.desired is not None
         current = self.records.get(change.id)
+        if change.moved_from is not None and change.action is Action.UPDATE:
+            current = self._rename(change) or current
         whole = change.action in (Action.CREATE, Action.REPLACE) or current is None
         if whole or any(f.pointer == DIGEST_FIELD for f in change.fields):
             return self.put(change.id, change.desired.spec, change.mark)
@@ -75,6 +77,17 @@ class ModelTarget:
         for one in change.fields:
             spec = spec if one.pointer.startswith("/mark/") else assign(spec, one.pointer, one.after)
         return self.put(change.id, spec, change.mark)
+
+    def _rename(self, change: Change) -> Observed | None:
+        """Gives a resource its new name and the mark for it, in one step."""
+        assert change.moved_from is not None
+        former = self.records.pop(change.moved_from, None)
+        if former is None:
+            return None
+        assert former.mark is not None
+        mark = replace(former.mark, self_ref=str(change.id), service=change.service)
+        self.records[change.id] = replace(former, id=change.id, mark=mark)
+        return self.records[change.id]
 
     def observe(self) -> Observation:
         """All there is."""
@@ -118,6 +131,9 @@ class Loop:
         for planned in made.effective():
             change = fill_change(planned, outputs.get)
             prior = self.baselines.get(change.id)
+            former = change.moved_from if change.action is Action.UPDATE else None
+            if former is not None and former in self.baselines:
+                prior = replace(self.baselines[former], id=change.id, service=change.service)
             if change.action is Action.FORGET:
                 self.baselines.pop(change.id, None)
                 continue
@@ -138,6 +154,8 @@ class Loop:
             else:
                 assert answered is not None
                 self.baselines[change.id] = confirmed(change, answered, prior)
+                if former is not None:
+                    self.baselines.pop(former, None)
         return made
 
     def intent(self, change: Change) -> Pending:

@@ -63,6 +63,19 @@ def protected() -> Plan:
     return plan(loop.situation([want("two", {})]))
 
 
+def protected_and_moved() -> Plan:
+    loop = Loop()
+    loop.settle([want("one", {}, policy=Policy(protect=True)), want("two", {})])
+    return plan(loop.situation([want("uno", {}), want("two", {})], moves={"uno": "one"}))
+
+
+def protected_with_data() -> Plan:
+    capabilities = Capabilities(frozenset({KIND}), immutable=("/zone",), holds_data=frozenset({KIND}))
+    loop = Loop(ModelTarget(capabilities=capabilities))
+    loop.settle([want("one", {"zone": "a"}, policy=Policy(protect=True))])
+    return plan(loop.situation([want("one", {"zone": "b"})]))
+
+
 def foreign() -> Plan:
     loop = Loop()
     loop.target.put(id_of("one"), {"a": 1}, Mark("them", "one", "r", "d", str(id_of("one"))))
@@ -87,7 +100,7 @@ REFUSED: Mapping[str, tuple[Callable[[], Plan], ...]] = {
     "other-repo": (other_repo,),
     "other-environment": (other_environment,),
     "approval-required": (unapproved,),
-    "protected": (protected,),
+    "protected": (protected, protected_and_moved, protected_with_data),
     "foreign": (foreign, foreign_and_immutable),
 }
 

@@ -67,6 +67,25 @@ def test_an_empty_version_is_one_that_was_left_out() -> None:
     assert model.version == "2"
 
 
+@pytest.mark.parametrize(
+    ("earlier", "own", "version"),
+    [
+        ({}, {}, "1"),
+        ({"7": SAME_BYTES}, {}, "7"),
+        ({"7": OTHER_BYTES}, {}, "8"),
+        ({"7": OTHER_BYTES}, {"8": SAME_BYTES}, "8"),
+        ({"7": SAME_BYTES}, {"7": OTHER_BYTES}, "8"),
+    ],
+)
+def test_the_numbers_of_a_model_go_on_under_its_new_name(
+    earlier: dict[str, str], own: dict[str, str], version: str
+) -> None:
+    """The number its bytes had before, or the one after; what is registered under the new name by now comes first."""
+    text = MODEL.replace("name: ridge", "name: ridge, movedFrom: former") + "spec: {path: models/ridge.pkl}\n"
+    (model,) = deployed({"models/ridge.yaml": text}, {"former": earlier, "ridge": own}).models
+    assert (model.version, model.digest) == (version, SAME_BYTES)
+
+
 def test_latest_is_the_highest_declared_version() -> None:
     """`latest` does not depend on versions that only the registry remembers, if the repo declares any."""
     files: dict[str, str | bytes] = {

@@ -41,6 +41,7 @@ class ModelRenderer:
         """Versions are retained after their last use; a change of bytes is refused, so nothing is ever replaced."""
         return Capabilities(
             kinds=frozenset({KIND}),
+            content=("/digest",),
             retained=frozenset({KIND}),
             retain_seconds=self._settings.retain_seconds,
             parallel=self._settings.parallel,

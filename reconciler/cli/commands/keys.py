@@ -91,12 +91,13 @@ def generated(opened: Installation, service: str, recorded: list[Baseline]) -> d
     """The generated keys that the service takes now, by slot."""
     applied = fingerprints(recorded)
     rotations = opened.store.rotations()
+    name = opened.store.key_names().of(service)
     found: dict[str, Secret] = {}
     for slot in SLOTS:
-        newest = rotations.get((service, slot), 0)
+        newest = rotations.get((name, slot), 0)
         # A rotation that was not applied yet leaves the key before it valid.
         for rotation in (newest, newest - 1):
-            key = opened.identity.service_key(service, slot, rotation)
+            key = opened.identity.service_key(name, slot, rotation)
             if rotation >= 0 and key.fingerprint in applied:
                 found[slot] = key
                 break

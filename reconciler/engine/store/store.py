@@ -20,6 +20,8 @@ from reconciler.core.errors import InvalidError, StateError
 from reconciler.core.resources import Baseline, ResourceId
 from reconciler.core.situation import Hold
 from reconciler.engine.clock import Clock
+from reconciler.engine.keynames import FACT as KEY_NAMES
+from reconciler.engine.keynames import KeyNames
 from reconciler.engine.store import codec, tables
 from reconciler.engine.store.lease import Lease, LeaseInfo, last_lease, read_lease, take_away
 
@@ -217,6 +219,15 @@ class Store:
             with self._write() as connection:
                 _upsert(connection, tables.meta, {"key": key}, {"value": json.dumps(value)})
 
+    def key_names(self) -> KeyNames:
+        """Whose names generated keys are made of."""
+        return KeyNames.of_fact(self.fact(KEY_NAMES))
+
+    def move_keys(self, service: str, before: str) -> None:
+        """Records that a service goes on under another name with the keys it had; writes only the first time."""
+        with self._lock:
+            self.put_fact(KEY_NAMES, self.key_names().moved(service, before).to_fact())
+
     # --- history, holds, drift
 
     def record(self, attempt: Attempt) -> None:
@@ -295,16 +306,17 @@ class Store:
             return bool(gone.rowcount)
 
     def rotations(self) -> dict[tuple[str, str], int]:
-        """Rotation counters of generated keys by (service, slot)."""
+        """Rotation counters of generated keys by (name that the keys are made of, slot)."""
         with self._read() as connection:
             rows = connection.execute(select(tables.rotations)).all()
         return {(row.service, row.slot): row.counter for row in rows}
 
     def rotate(self, service: str, slot: str) -> int:
         """Makes the next key of a slot the valid one; returns the new counter."""
-        counter = self.rotations().get((service, slot), 0) + 1
+        name = self.key_names().of(service)
+        counter = self.rotations().get((name, slot), 0) + 1
         with self._write() as connection:
-            _upsert(connection, tables.rotations, {"service": service, "slot": slot}, {"counter": counter})
+            _upsert(connection, tables.rotations, {"service": name, "slot": slot}, {"counter": counter})
         return counter
 
     def approvals(self) -> dict[str, Approval]:

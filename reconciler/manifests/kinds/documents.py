@@ -360,12 +360,23 @@ class ModelMetadata(Metadata):
     """Name and description of a model."""
 
     name: ModelName = Field(description="Name; several versions of a model are documents of the same name.")
+    moved_from: ModelName | None = Field(
+        default=None,
+        description="Its former name, so that version numbers go on; may be removed once it is applied everywhere.",
+        examples=["ridge"],
+    )
 
 
 class ServiceMetadata(Metadata):
     """Name and description of a service."""
 
     name: ServiceName = Field(description="Name: lower case, digits and `-`, 32 characters at most.")
+    moved_from: ServiceName | None = Field(
+        default=None,
+        description="Its former name: a move that keeps keys and, where the target can, the endpoint, in place of a "
+        "deletion and a creation; may be removed once it is applied everywhere.",
+        examples=["ridge"],
+    )
 
 
 class DefaultsMetadata(Metadata):

@@ -40,6 +40,7 @@ CAPABILITIES = Capabilities(
     write_only=("/secrets",),
     stages=frozenset({"service"}),
     in_place=("/labels",),
+    renames=frozenset({"plain"}),
     endpoints=frozenset({"service", "plain"}),
     retained=frozenset({"artifact"}),
 )
@@ -179,6 +180,8 @@ class MemoryDriver:
         return InProgress(self.retry_after, json.dumps({"operation": change.action.value}))
 
     def _write(self, key: str, change: Change) -> Done | InProgress:
+        if change.moved_from is not None and change.action is Action.UPDATE:
+            change = self._rename(key, change, f"{change.moved_from.kind}/{change.moved_from.name}")
         current = self._current(key, change)
         if current is not None and current["busy"] is not None and _same(current, change):
             return self._going_on(change)
@@ -195,6 +198,20 @@ class MemoryDriver:
             version = current["etag"] if change.action is Action.CREATE else self._version(change)
             record = self.world.write(key, native, mark, hidden, if_match=version)
         return self._going_on(change) if record["busy"] is not None else Done(self._observed(key, record))
+
+    def _rename(self, key: str, change: Change, old_key: str) -> Change:
+        """Renames what the change moves from, unless that was done before; the change of what then stands there."""
+        try:
+            record = self.world.get(old_key)
+        except WireError as exc:
+            if exc.status != 404:
+                raise
+        else:
+            if not self._observed(old_key, record).owned_by(self.installation):
+                raise ForeignError(f"{change.moved_from} is not ours any more", hint="it is left alone")
+            mark = {**record["mark"], "self": str(change.id), "service": change.service}
+            self.world.rename(old_key, key, mark, if_match=self._version(change))
+        return replace(change, observed=self._observed(key, self.world.get(key)), moved_from=None)
 
     def _version(self, change: Change) -> str:
         return change.observed.version if change.observed else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from .failure import ErrorRules
 from .idempotence import IdempotenceRules
+from .moves import MoveRules
 from .observe import ObserveRules
 from .ownership import OwnershipRules
 from .round_trip import RoundTripRules
@@ -17,7 +18,15 @@ from .update import UpdateRules
 
 
 class Contract(
-    ObserveRules, RoundTripRules, IdempotenceRules, UpdateRules, OwnershipRules, TimeRules, ErrorRules, ShapeRules
+    ObserveRules,
+    RoundTripRules,
+    IdempotenceRules,
+    UpdateRules,
+    MoveRules,
+    OwnershipRules,
+    TimeRules,
+    ErrorRules,
+    ShapeRules,
 ):
     """All chapters."""
 

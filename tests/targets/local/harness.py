@@ -128,7 +128,14 @@ class Bench:
         )
 
     def change(
-        self, deployment, step, action=Action.UPDATE, observed=None, revision="rev-1", installation=INSTALLATION
+        self,
+        deployment,
+        step,
+        action=Action.UPDATE,
+        observed=None,
+        revision="rev-1",
+        installation=INSTALLATION,
+        moved_from=None,
     ):
         """What the engine would ask for."""
         (desired,) = self.driver.render(deployment)
@@ -136,7 +143,14 @@ class Bench:
             installation, desired.service, revision, desired.spec_digest, str(desired.id), deployment.policy.protect
         )
         return Change(
-            desired.id, action, service=desired.service, desired=desired, observed=observed, mark=mark, step=step
+            desired.id,
+            action,
+            service=desired.service,
+            desired=desired,
+            observed=observed,
+            mark=mark,
+            step=step,
+            moved_from=moved_from,
         )
 
     def observe(self, name="diabetes") -> Observed | None:

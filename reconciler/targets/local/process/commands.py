@@ -60,12 +60,17 @@ def create_folder(
         raise
 
 
+def control_socket(folder: Path, uid: str) -> str:
+    """Where the supervisor of a folder takes commands."""
+    return f"{sockets_folder(str(folder), uid)}/{CONTROL}"
+
+
 class Supervisor:
     """The supervisor of a folder, reached by its control socket; one that keeps another service refuses."""
 
     def __init__(self, folder: Path, uid: str) -> None:
         self._uid = uid
-        self._path = f"{sockets_folder(str(folder), uid)}/{CONTROL}"
+        self._path = control_socket(folder, uid)
 
     @classmethod
     def ensure(cls, folder: Path, uid: str) -> Supervisor:

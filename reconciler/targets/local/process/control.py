@@ -67,6 +67,16 @@ class Control:
         """A connection is closed."""
         self._connections.discard(connection)
 
+    def lend(self, message: dict[str, Any]) -> tuple[dict[str, Any], int | None]:
+        """The answer to a service that takes this one's place, and the socket that clients connect to, if it fits."""
+        service = self._service
+        if service is None or message.get("uid") != service.identity["uid"]:
+            return {"error": "conflict", "message": "this supervisor keeps another service"}, None
+        listener = service.lend(str(message.get("host")), message.get("port"))
+        if listener is None:
+            return {"error": "port", "message": "this service does not answer there"}, None
+        return {"ok": True, "port": listener.port}, listener.socket.fileno()
+
     def carry_out(self, connection: Connection, message: dict[str, Any]) -> dict[str, Any]:
         """One command; its answer."""
         service = self._service
@@ -155,9 +165,23 @@ class Connection:
             self._close()
             return
         for message in messages:
-            self.send(self._control.carry_out(self, message))
+            if message.get("do") == "lend":
+                self._lend(message)
+            else:
+                self.send(self._control.carry_out(self, message))
             if self._socket.fileno() < 0:
                 return
+
+    def _lend(self, message: dict[str, Any]) -> None:
+        answer, descriptor = self._control.lend(message)
+        if descriptor is None:
+            self.send(answer)
+            return
+        try:
+            # So short a line fits into the buffer of a socket on which nothing else was sent yet.
+            socket.send_fds(self._socket, [encode(answer)], [descriptor])
+        except OSError:
+            self._close()
 
     def _close(self) -> None:
         if self._socket.fileno() >= 0:

@@ -28,7 +28,7 @@ from reconciler.core.values import to_json
 from reconciler.targets.local.jobs import Job
 from reconciler.targets.local.keys import key_digests
 from reconciler.targets.local.process import refusals, staging
-from reconciler.targets.local.process.commands import Supervisor, create_folder
+from reconciler.targets.local.process.commands import Supervisor, control_socket, create_folder
 from reconciler.targets.local.process.layout import remove_leftovers, remove_tree, sockets_folder, take_away
 from reconciler.targets.local.process.look import View, look, observed, url
 from reconciler.targets.local.process.render import KIND, ProcessRenderer, version_of
@@ -173,7 +173,7 @@ class ProcessDriver(ProcessRenderer):
                 if not going or promote:
                     if view is None or view.identity is None:
                         create_folder(self._root, change.id, self._installation, change.service)
-                    job = Job(digest, promote is not None, lambda: self._prepare(change.id, desired, digest, promote))
+                    job = Job(digest, promote is not None, lambda: self._prepare(change, desired, digest, promote))
                     self._jobs[name] = job
                     job.start()
                 else:
@@ -192,7 +192,8 @@ class ProcessDriver(ProcessRenderer):
         settled = seen is not None and seen.staged is not None and seen.staged.health is not Health.PROGRESSING
         return Done(seen) if settled and promote is None else InProgress(_SOON)
 
-    def _prepare(self, resource: ResourceId, desired: Desired, digest: str, promote: Mark | None) -> None:
+    def _prepare(self, change: Change, desired: Desired, digest: str, promote: Mark | None) -> None:
+        resource = change.id
         folder = self._root / resource.name
         with refusals.mapped(str(resource)):
             view = look(folder)
@@ -203,11 +204,23 @@ class ProcessDriver(ProcessRenderer):
             job = self._jobs.get(resource.name)
             if job is not None and job.cancelled:
                 return
+            if change.moved_from is not None:
+                launch["takesOver"] = self._former(change.moved_from)
             try:
                 supervisor.do("stage", version=launch, promote=promote.to_json() if promote else None)
             except refusals.Refusal:
                 remove_tree(str(launch["folder"]))
                 raise
+
+    def _former(self, old: ResourceId) -> dict[str, str] | None:
+        """Where the supervisor of the service answers that this one was before; None if it is not there any more."""
+        try:
+            view = look(self._root / old.name)
+        except (OSError, ValueError):
+            return None
+        if view is None or view.pid is None or not Observed(old, {}, view.mark).owned_by(self._installation):
+            return None
+        return {"service": old.name, "uid": view.uid, "control": control_socket(view.folder, view.uid)}
 
     def _promote(self, change: Change, view: View | None) -> Done | InProgress:
         _, digest = _wanted(change)

@@ -39,6 +39,15 @@ class Listener:
         self.socket = _bound(host, port)
         self.port: int = self.socket.getsockname()[1]
 
+    @classmethod
+    def taken_over(cls, host: str, lent: socket.socket) -> Listener:
+        """A socket that another service's supervisor listens on, too: connections go to whoever accepts them."""
+        listener = cls.__new__(cls)
+        lent.setblocking(False)
+        listener.host, listener.opened, listener.socket = host, True, lent
+        listener.port = lent.getsockname()[1]
+        return listener
+
     def open(self) -> None:
         """Accepts connections from now on.
 

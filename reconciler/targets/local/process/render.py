@@ -58,6 +58,7 @@ CAPABILITIES = Capabilities(
     in_place=IN_PLACE,
     # A key that somebody adds opens the service like one of ours.
     closed=("/auth/keys",),
+    hands_over=(f"{KIND}:/host", f"{KIND}:/port"),
     parallel=4,
     deadline_seconds=900.0,
 )

@@ -21,12 +21,15 @@ from reconciler.targets.local.process.journal import Journal
 from reconciler.targets.local.process.layout import STATE, VERSIONS, remove_tree, stamp, take_away, write_json
 from reconciler.targets.local.process.listener import Listener, PortError
 from reconciler.targets.local.process.loop import Loop
+from reconciler.targets.local.process.wire import borrow
 from reconciler.targets.local.process.worker import ACCEPTING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+_LEND_SECONDS = 2.0
 
 
 class Refused(Exception):
@@ -86,7 +89,7 @@ class Service:
         if self._promoting:
             raise Refused("busy", "another version is being promoted")
         self._drop_staged()
-        listener = self._listener_for(str(launch["host"]), launch["port"])
+        listener = self._listener_for(str(launch["host"]), launch["port"], launch.get("takesOver"))
         self._serial += 1
         launch["promote"] = promote
         group = Group(
@@ -195,10 +198,22 @@ class Service:
         if self._stopping:
             raise Refused("busy", f"the service is ending: {self._stopping}")
 
-    def _listener_for(self, host: str, port: int | None) -> Listener:
+    def lend(self, host: str, port: int | None) -> Listener | None:
+        """The socket for a service that takes this one's place under another name; None if it asks for another."""
+        listener = self._serving.listener if self._serving else None
+        fits = listener is not None and listener.opened and listener.host == host and port in (None, listener.port)
+        return listener if fits and not self._stopping else None
+
+    def _listener_for(self, host: str, port: int | None, former: dict[str, Any] | None) -> Listener:
         current = self._serving.listener if self._serving else self._listener
         if current and current.host == host and port in (None, current.port):
             return current
+        lent = self._borrowed(host, port, former) if former and self._serving is None else None
+        if lent is not None:
+            if self._listener:
+                self._listener.close()
+            self._listener = lent
+            return lent
         try:
             listener = Listener(host, port if port is not None else self.port or 0)
         except PortError as error:
@@ -211,6 +226,19 @@ class Service:
             if self._listener:
                 self._listener.close()
             self._listener = listener
+        return listener
+
+    def _borrowed(self, host: str, port: int | None, former: dict[str, Any]) -> Listener | None:
+        """The socket of the service that this one was before, so that no connection is lost; None if it has none."""
+        message = {"do": "lend", "uid": former["uid"], "host": host, "port": port}
+        try:
+            _, lent = borrow(str(former["control"]), message, _LEND_SECONDS)
+        except OSError:
+            return None
+        if lent is None:
+            return None
+        listener = Listener.taken_over(host, lent)
+        self.journal.event(f"takes port {listener.port} over from {former['service']}")
         return listener
 
     def _write_keys(self, group: Group, keys: list[dict[str, str]] | None) -> None:

@@ -61,6 +61,26 @@ def connect(path: str, timeout: float) -> socket.socket:
     return connection
 
 
+def borrow(path: str, message: dict[str, Any], timeout: float) -> tuple[dict[str, Any], socket.socket | None]:
+    """Sends one command; its answer, and the socket that came with it, if one did.
+
+    Raises:
+        OSError: As `ask`.
+    """
+    with connect(path, timeout) as connection:
+        connection.sendall(encode(message))
+        lines = Lines()
+        lent: socket.socket | None = None
+        while True:
+            data, descriptors, _, _ = socket.recv_fds(connection, 65536, 1)
+            for descriptor in descriptors:
+                lent = socket.socket(fileno=descriptor)
+            if not data:
+                raise ConnectionResetError("the supervisor went away before it answered")
+            for answer in lines.feed(data):
+                return answer, lent
+
+
 def ask(path: str, message: dict[str, Any], timeout: float) -> dict[str, Any]:
     """Sends one command and returns its answer.
 
