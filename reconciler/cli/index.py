@@ -58,6 +58,7 @@ COMMANDS: dict[str, Entry] = {
     "resume": Entry("suspend:RESUME", "let a suspended service go on"),
     "approve": Entry("approve", "approve a plan that waits for it, or that a rail refused"),
     "approvals": Entry("approvals", "which approvals stand, and who gave them"),
+    "import": Entry("importing", "write the manifests of what exists at a target"),
     "destroy": Entry("destroy", "take services away from their targets"),
     "snapshot": Entry("snapshot", "what is observed, signed and without secrets, for planning elsewhere"),
     "schema": Entry("schema", "JSON Schemas of the manifests, for editors"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from reconciler.core.approval import demands
@@ -14,9 +14,19 @@ from reconciler.core.situation import Rails, Situation
 if TYPE_CHECKING:
     from reconciler.core.change import Plan
     from reconciler.core.driver import Renderer
-    from reconciler.engine.desired import DesiredState
+    from reconciler.engine.desired import DesiredState, Names
 
 INSTALLATION = "offline"
+
+
+def names_after(base: DesiredState) -> Callable[[], Names]:
+    """What generated keys are made of once a commit was applied: a line that says what moved may go without a trace."""
+
+    def name(service: str, moved_from: str) -> str:
+        before = moved_from or service
+        return base.moves.get(before, before)
+
+    return lambda: name
 
 
 def compare(base: DesiredState | None, head: DesiredState, renderers: Mapping[str, Renderer], rails: Rails) -> Plan:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from threading import Event
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from reconciler.core.change import Change
 from reconciler.core.dataclass import dataclass, field
 from reconciler.core.deployment import Deployment, ModelVersion
 from reconciler.core.resources import Desired, Observation, Observed, ResourceId
+
+if TYPE_CHECKING:
+    from reconciler.core.described import Described
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +180,29 @@ class Events(Protocol):
 
     def watch(self, stop: Event) -> Iterator[str]:
         """Yields a few words per event ("diabetes: exited with signal 9") until `stop` is set."""
+        ...
+
+
+@runtime_checkable
+class Describes(Protocol):
+    """Ability: what stands at the target can be said in a manifest's words, whoever made it: `reconciler import`."""
+
+    def describable(self) -> Sequence[str]:
+        """The names of what could be described, as the target has them."""
+        ...
+
+    def describe(self, name: str, service: str) -> Described | None:
+        """What stands there under a name of the target's own, as the service it would be; None if nothing does.
+
+        Reads only. Rendering what it says must give what is observed there, but for what it says it cannot say.
+        """
+        ...
+
+    def bind(self, name: str, service: str) -> None:
+        """From now on, what has this name stands where that service would, so that it can be adopted.
+
+        Nothing is written to the target. Where names of services are those of the target there is nothing to do.
+        """
         ...
 
 

@@ -58,7 +58,7 @@ def resolve_inference(
     directory = spec.get("sourceDirectory")
     source = located(tree, directory, document) if directory is not None else None
     base = source.path if isinstance(source, Found) else (directory or "")
-    script = located(tree, spec["entryScript"], document, base)
+    script = located(tree, spec["entryScript"], document, base) if "entryScript" in spec else None
     files = {key: located(tree, spec[key], document, base) for key, _ in _FILES if key in spec}
     inputs = (document, source, script, *files.values())
     if previous is not None and previous.inputs[0] is document and previous.inputs == inputs:
@@ -70,11 +70,14 @@ def resolve_inference(
     if source is not None and not source.folder:
         problems.append(_wrong(document, "/spec/sourceDirectory", f"{source.path} is a file, not a folder"))
     loaded = _files(document, tree, files, problems)
-    facts = _script(document, tree, script, cache, loaded, problems)
+    facts = _script(document, tree, script, cache, loaded, problems) if script is not None else Script()
     if any(problem.severity is Severity.ERROR for problem in problems) or isinstance(script, Missing):
         return ResolvedInference(inputs, problems=tuple(problems))
     at_script = document.at("/spec/entryScript")
-    if source is not None:
+    if script is None:
+        # A finished image holds its script.
+        entry = EntryScript("", "", "", position=document.position)
+    elif source is not None:
         relative = posixpath.relpath(script.path, source.path or ".")
         entry = EntryScript(relative, source.path, source.object_id, position=at_script)
     else:

@@ -4,7 +4,7 @@ Two ways lead out of here: `offline` renders without store, identity or access; 
 """
 
 from reconciler.wiring.drivers import TargetDrivers
-from reconciler.wiring.opening import Installation, daemon_parts, installation, origin_of, publisher
+from reconciler.wiring.opening import Installation, daemon_parts, importing, installation, origin_of, publisher
 from reconciler.wiring.operator import load_settings, rails, source_settings
 from reconciler.wiring.places import Places, document_cache, make_private, open_repo, open_store
 from reconciler.wiring.rendering import Offline, offline, offline_with
@@ -16,6 +16,7 @@ __all__ = [
     "TargetDrivers",
     "daemon_parts",
     "document_cache",
+    "importing",
     "installation",
     "load_settings",
     "make_private",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from reconciler.engine.daemon.parts import Parts as DaemonParts
     from reconciler.engine.daemon.published import Publish
     from reconciler.engine.identity import Identity
+    from reconciler.engine.importing import Importing
     from reconciler.engine.reconcile import Reconciler
     from reconciler.engine.secrets import Keyring
     from reconciler.engine.snapshot.signing import Signer
@@ -167,6 +168,19 @@ def names_of(store: Store) -> Callable[[str, str], str]:
         )
 
     return lambda service, moved_from: names.of(service, moved_from, applied)
+
+
+def importing(opened: Installation, tree: Tree, environment: str) -> Importing:
+    """What imports from targets at a revision."""
+    from reconciler.engine.desired import DesiredStates
+    from reconciler.engine.importing import Importing
+    from reconciler.source.added import AddedTree
+
+    states = DesiredStates(
+        opened.targets, opened.registries, None, opened.cache, environment, lambda: names_of(opened.store)
+    )
+    prefixes = opened.settings.secrets.env_prefixes if opened.settings else ()
+    return Importing(opened.reconciler, states, opened.keyring, tree, AddedTree, prefixes)
 
 
 def origin_of(source: Source) -> str:

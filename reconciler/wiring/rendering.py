@@ -76,7 +76,7 @@ def offline_with(snapshot: Snapshot, cache: DocumentCache) -> Offline:
         InvalidError: What rendering depends on there cannot be read.
     """
     from reconciler.engine.desired import DesiredStates
-    from reconciler.engine.snapshot.reading import ByReference
+    from reconciler.engine.snapshot.reading import ByReference, key_names
     from reconciler.wiring.surroundings import registries_as, target_as
 
     def make(target: Target) -> Renderer:
@@ -84,5 +84,6 @@ def offline_with(snapshot: Snapshot, cache: DocumentCache) -> Offline:
 
     built_in = registries_as(snapshot, cache)
     targets = TargetDrivers(make, snapshot.allowed)
-    states = DesiredStates(targets, built_in, ByReference(), cache, snapshot.environment)
+    names = key_names(snapshot.known.baselines.values())
+    states = DesiredStates(targets, built_in, ByReference(), cache, snapshot.environment, names)
     return Offline(states, targets, built_in)

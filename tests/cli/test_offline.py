@@ -49,6 +49,18 @@ def test_a_drift_rule_that_speaks_of_nothing_is_a_warning(reconciler: Run, repo:
     assert "memoryGb" not in done.stdout
 
 
+def test_the_line_that_says_what_moved_may_go(reconciler: Run, repo: Path) -> None:
+    """Generated keys stay those of the first name, so taking the line out changes nothing."""
+    replace_in(repo / SERVICE, "name: diabetes", "name: patients\n  movedFrom: diabetes")
+    commit(repo, "Rename")
+    moved = reconciler("plan", "--base", "HEAD~1", "--ref", "HEAD", "--offline", cwd=repo)
+    assert "Plan: 1 to move" in moved.stdout
+    replace_in(repo / SERVICE, "\n  movedFrom: diabetes", "")
+    commit(repo, "Take the line out")
+    later = reconciler("plan", "--base", "HEAD~1", "--ref", "HEAD", "--offline", cwd=repo)
+    assert "Nothing to do" in later.stdout
+
+
 @pytest.mark.parametrize(
     "content",
     [

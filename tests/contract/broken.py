@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from reconciler.core.change import Action, Change, Step
+from reconciler.core.described import Described
 from reconciler.core.driver import Capabilities, Done, InProgress
 from reconciler.core.errors import ForeignError, TargetError, TerminalError, UnavailableError
 from reconciler.core.resources import Completeness, Health, Observation, Observed, ResourceId
@@ -396,6 +397,30 @@ class DeclaresTooLittle(Broken):
         return replace(super().capabilities, fields=("/replicas", "/models/*/name"))
 
 
+class SaysLess(Broken):
+    def describe(self, name: str, service: str) -> Described | None:
+        found = super().describe(name, service)
+        return replace(found, deployment={**found.deployment, "replicas": 1}) if found else None
+
+
+class SaysOursAlone(Broken):
+    def describe(self, name: str, service: str) -> Described | None:
+        found = super().describe(name, service)
+        return found if found and found.observed.owned_by(self.installation) else None
+
+
+class SaysSecrets(Broken):
+    def describe(self, name: str, service: str) -> Described | None:
+        found = super().describe(name, service)
+        hidden = self.world.hidden(key_of(found.observed.id)) if found else {}
+        return replace(found, deployment={**found.deployment, "environmentVariables": hidden}) if found else None
+
+
+class SaysAnything(Broken):
+    def describable(self) -> Sequence[str]:
+        return [*super().describable(), "nobody"]
+
+
 class ClosesTheTarget(Broken):
     def close(self) -> None:
         for key in self.world.names():
@@ -441,6 +466,10 @@ BROKEN: Mapping[str, tuple[type[Broken], type[MemoryFixture]]] = {
     "test_a_copy_of_ours_is_not_ours": (CopiesAreOurs, MemoryFixture),
     "test_a_driver_deletes_only_what_is_ours": (DeletesWhateverIsThere, MemoryFixture),
     "test_another_installation_owns_nothing_of_ours": (AllMarksAreOurs, MemoryFixture),
+    "test_what_is_said_of_ours_changes_nothing": (SaysLess, MemoryFixture),
+    "test_what_is_said_of_others_is_adopted_as_it_is": (SaysOursAlone, MemoryFixture),
+    "test_what_is_said_holds_no_secret": (SaysSecrets, MemoryFixture),
+    "test_nothing_is_said_of_what_is_not_there": (SaysAnything, MemoryFixture),
     "test_slow_work_is_in_progress_until_observed_done": (Waits, MemoryFixture),
     "test_a_crash_while_it_is_slow_loses_nothing": (BeginsAnew, MemoryFixture),
     "test_a_slow_delete_is_over_when_it_is_gone": (SlowDeleteIsDone, MemoryFixture),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
 
+from reconciler.core.described import Described
 from reconciler.core.driver import Driver
 from reconciler.core.errors import TargetError
 from reconciler.core.resources import Desired, Health, ResourceId
@@ -110,6 +111,14 @@ class DriverFixture:
         """A resource that belongs to the service of that name, the same but for it."""
         raise NotImplementedError
 
+    def describable(self, name: str) -> Desired:
+        """A resource of a service that manifests can say, with as many settings as there are."""
+        raise NotImplementedError
+
+    def redeployed(self, found: Described) -> Desired:
+        """What a Service renders to that says what the driver told."""
+        raise NotImplementedError
+
     # Optional: trouble
 
     def down(self) -> None:
@@ -157,6 +166,7 @@ HOOKS = [
     "invalid",
     "staged",
     "move",
+    "describable",
     "down",
     "fail_second_page",
     "slow",

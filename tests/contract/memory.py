@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
+from reconciler.core.deployment import Deployment, EntryScript, Environment, ModelVersion, Settings, Target
+from reconciler.core.described import Described
 from reconciler.core.errors import (
     AccessError,
     BusyError,
@@ -18,10 +21,12 @@ from reconciler.core.secrets import seal
 from reconciler.core.values import digest
 from reconciler.targets.memory import Crashed, Fault, MemoryDriver, World
 from reconciler.targets.memory.native import HEALTH, canon
+from reconciler.targets.memory.render import render
 
 from .fixture import DriverFixture
 from .harness import INSTALLATION
 
+ENTRY = EntryScript("score.py", "", "5" * 40)
 CLASSES: dict[str, type[TargetError]] = {
     "401": AccessError,
     "403": AccessError,
@@ -110,6 +115,37 @@ class MemoryFixture(DriverFixture):
 
     def move(self, name: str) -> Desired:
         return self.desired(name)
+
+    def describable(self, name: str) -> Desired:
+        return self._deployed(
+            name,
+            {"zone": "a", "ports": [80, 443], "labels": {"team": "x"}, "plain": self.kind == "plain"},
+            models=(("m", "3"),),
+            port=8080,
+            cpu_cores=1.5,
+            memory_gb=2.0,
+            replicas=3,
+            environment_variables={"A": "1", "B": "two"},
+        )
+
+    def redeployed(self, found: Described) -> Desired:
+        told = dict(found.deployment)
+        block = {key: value for key, value in told.pop("memory").items() if value is not None}
+        assert found.code is not None
+        assert (found.code.script, found.code.object_id) == (ENTRY.path, ENTRY.object_id)
+        settings = {"".join(f"_{c.lower()}" if c.isupper() else c for c in key): v for key, v in told.items()}
+        return self._deployed(found.observed.id.name, block, found.models, **settings)
+
+    def _deployed(
+        self, name: str, block: Mapping[str, Any], models: Sequence[tuple[str, str]], **settings: Any
+    ) -> Desired:
+        versions = tuple(ModelVersion(model, version, f"sha256:{model}{version}") for model, version in models)
+        own = {key: value for key, value in settings.items() if value is not None}
+        deployment = Deployment(
+            name, Target("mem", "memory"), versions, ENTRY, Environment(), settings=Settings(**own, block=block)
+        )
+        (desired,) = render(deployment)
+        return replace(desired, depends_on=())
 
     def down(self) -> None:
         self.world.fault(Fault("*", "broken", times=-1))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reconciler.artifacts.environments.driver import EnvironmentsDriver
 from reconciler.artifacts.models.driver import ModelsDriver
-from reconciler.core.driver import Catalogue, Endpoint, Events, Logs, Surroundings
+from reconciler.core.driver import Catalogue, Describes, Endpoint, Events, Logs, Surroundings
 from reconciler.targets.local.driver import LocalDriver
 from reconciler.targets.local.process.driver import ProcessDriver
 from reconciler.targets.memory import MemoryDriver
@@ -26,7 +26,7 @@ DRIVERS: dict[str, type] = {
     "local, process engine": ProcessDriver,
     "memory (tests only)": MemoryDriver,
 }
-ABILITIES: tuple[type, ...] = (Endpoint, Logs, Events, Catalogue, Surroundings)
+ABILITIES: tuple[type, ...] = (Endpoint, Logs, Events, Describes, Catalogue, Surroundings)
 FIXTURES: dict[str, type[DriverFixture]] = {
     "models (registry)": ModelsFixture,
     "local, process engine": ProcessFixture,

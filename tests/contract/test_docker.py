@@ -41,6 +41,7 @@ class DockerFixture(DriverFixture):
     patience = 600
     cannot: ClassVar[dict[str, str]] = {
         "edit_foreign": "nothing of anybody else can be set on a container",
+        "describable": "containers are not described yet",
         "immutable": "every field can change: a new version is staged beside the old one",
         "fail_second_page": "containers are listed at once",
         "condition": "its states are those of real containers, each brought about in tests/targets/docker",
@@ -96,6 +97,9 @@ class DockerFixture(DriverFixture):
 
     def staged(self, name: str, variant: str = "") -> Desired:
         return self.desired(name, variant)
+
+    def move(self, name: str) -> Desired:
+        return self.desired(name)
 
     def awkward(self, name: str) -> Desired:
         return self._desired(

@@ -33,6 +33,7 @@ class ModelsFixture(DriverFixture):
         "condition": "its states follow from files and transfers: tested in tests/artifacts/models",
         "immutable": "bytes never change, and a version with other bytes is refused: tested in tests/artifacts/models",
         "secret": "models hold no secrets",
+        "describable": "a version is no service; services name the versions that are registered",
         "move": "a version belongs to no service: its numbers go on under another name (tests/manifests)",
         "staged": "a version is whole or not there; nothing is staged",
         "slow": "bringing bytes takes time, writing about them does not: transfers are in tests/artifacts/models",

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from reconciler.core.change import Action, Change
+from reconciler.core.described import Described
 from reconciler.core.resources import Desired, Mark, ResourceId
 from reconciler.core.secrets import seal
 from reconciler.targets.local.process.driver import ProcessDriver
@@ -23,6 +24,7 @@ from reconciler.targets.local.process.staging import Parts
 
 from .fixture import DriverFixture
 from .harness import INSTALLATION
+from .manifests import redeployed
 from .rules import Contract
 
 LOCAL = Path(__file__).parents[1] / "targets" / "local"
@@ -100,6 +102,22 @@ class ProcessFixture(DriverFixture):
 
     def move(self, name: str) -> Desired:
         return self.desired(name)
+
+    def describable(self, name: str) -> Desired:
+        return self._desired(
+            name,
+            cpu_cores=1.0,
+            memory_gb=2.5,
+            replicas=2,
+            max_concurrent_requests=3,
+            max_body_mb=1.5,
+            cors_origins=("https://b", "https://a"),
+            environment_variables={"A": "1", "EMPTY": "", "NOT_A_KEY": "plain"},
+            block={"logMaxMb": 2.5, "logFiles": 3, "openFiles": 512},
+        )
+
+    def redeployed(self, found: Described) -> Desired:
+        return redeployed(found, self.make_driver())
 
     def awkward(self, name: str) -> Desired:
         return self._desired(

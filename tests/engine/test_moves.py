@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.core.change import Action
-from reconciler.core.resources import ResourceId
+from reconciler.core.resources import Baseline, ResourceId
+from reconciler.core.secrets import Secret
 from reconciler.engine.keynames import KeyNames
 from reconciler.engine.lifecycle import State
+from reconciler.engine.snapshot.reading import key_names
 from reconciler.engine.store import Store
 from reconciler.targets.memory.faults import Crashed, Fault
 from reconciler.targets.memory.world import World
@@ -142,6 +144,20 @@ def test_keys_follow_a_move_and_whoever_comes_after_gets_others():
     back = further.moved("old", "newest")
     assert (back.of("old"), back.of("newest")) == ("old", "newest")
     assert KeyNames.of_fact(back.to_fact()) == back
+
+
+def test_a_snapshot_tells_what_keys_are_made_of():
+    """By the labels of what was sent, whether or not they name what the reference gives now."""
+    labels = {"old": "=generated:first/primary", "again": "!generated:old#2/secondary#1", "other": "=env:A"}
+    sent = {service: {"auth": {"keys": {"primary": Secret(label)}}} for service, label in labels.items()}
+    names = key_names(Baseline(ResourceId("t", "k", name), name, spec) for name, spec in sent.items())()
+    assert [names(service, "") for service in ("old", "again", "other", "fresh")] == [
+        "first",
+        "old#2",
+        "other",
+        "fresh",
+    ]
+    assert names("new", "old") == "first"
 
 
 def test_a_line_added_later_changes_no_key():

@@ -11,11 +11,11 @@ import jsonschema
 import pytest
 
 from reconciler.core.deployment import Settings
+from reconciler.core.suspects import looks_secret
 from reconciler.manifests import load, resolve
 from reconciler.manifests.defaults import COMMON, COMMON_BY_TYPE, SERVICE_BLOCKS, TARGET_BLOCKS, TYPES
 from reconciler.manifests.kinds import deployment, targets
 from reconciler.manifests.kinds.base import Strict
-from reconciler.manifests.kinds.names import looks_secret
 from reconciler.manifests.reference import reference_markdown
 from reconciler.manifests.schema import schemas, write_schemas
 from reconciler.manifests.yaml import parse

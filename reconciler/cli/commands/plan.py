@@ -138,7 +138,7 @@ def offline_plan(session: Session, base_ref: str | None) -> Plan:
         InvalidError: The repo or a ref cannot be read.
     """
     from reconciler import wiring
-    from reconciler.cli.offline import compare
+    from reconciler.cli.offline import compare, names_after
 
     session.local_only()
     tree = session.tree()
@@ -151,6 +151,8 @@ def offline_plan(session: Session, base_ref: str | None) -> Plan:
     cache = wiring.document_cache(session.places)
     offline = wiring.offline(session.places, session.settings, cache, session.environment)
     base = offline.states.of(base_tree) if base_tree is not None else None
+    if base is not None and base.moves:
+        offline.states.key_names = names_after(base)
     head = offline.states.of(tree)
     targets = {**(base.targets if base else {}), **head.targets}
     found = compare(base, head, offline.renderers(targets), wiring.rails(session.settings))

@@ -49,6 +49,15 @@ def unknown_of(value: Any) -> str | None:
     return value.fingerprint[len(UNKNOWN) :].rpartition("#")[0]
 
 
+def generated_name(label: Secret) -> str:
+    """The name that a generated key is made of, as its label has it; empty for other secrets."""
+    text = label.fingerprint[1:]
+    if not label.fingerprint.startswith(CURRENT):
+        text = text.rpartition("#")[0]
+    source, _, name = text.partition(":")
+    return name.rpartition("/")[0] if source == "generated" else ""
+
+
 def labelled(desired: Any) -> Any:
     """A spec as Git wants it, its secrets as labels."""
     return transform(desired, _label_of) if has_secret(desired) else desired

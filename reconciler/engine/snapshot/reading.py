@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from reconciler.core.basis import Basis, NotCompared
@@ -14,10 +14,10 @@ from reconciler.core.resources import Baseline, Completeness, Desired, Observati
 from reconciler.core.secrets import Secret, SecretRef
 from reconciler.core.situation import Situation
 from reconciler.core.values import MISSING, has_secret, lookup, walk
-from reconciler.engine.desired import DesiredState
+from reconciler.engine.desired import DesiredState, Names
 from reconciler.engine.known import situation_of
 from reconciler.engine.snapshot.document import Snapshot
-from reconciler.engine.snapshot.labels import current, is_foreign, labelled, named, unknown_of
+from reconciler.engine.snapshot.labels import current, generated_name, is_foreign, labelled, named, unknown_of
 
 GENERATED = "generated"
 
@@ -35,6 +35,21 @@ class ByReference:
     def fill(self, desired: Desired, position: Position | None) -> tuple[Desired, list[Problem]]:
         """A resource with labels in place of its references; there is nothing to be said about them."""
         return replace(desired, spec=labelled(desired.spec)), []
+
+
+def key_names(baselines: Iterable[Baseline]) -> Callable[[], Names]:
+    """What generated keys are made of there: the labels of what was sent name it, also for services that moved."""
+    made_of: dict[str, str] = {}
+    for baseline in baselines:
+        for _, leaf in _secrets(baseline.sent):
+            name = generated_name(leaf)
+            if name:
+                made_of[baseline.service] = name
+
+    def now(service: str, moved_from: str) -> str:
+        return made_of.get(service) or made_of.get(moved_from) or moved_from or service
+
+    return lambda: now
 
 
 def situation_from(

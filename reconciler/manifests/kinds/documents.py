@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, ConfigDict, Field, model_validator
 
+from reconciler.core.suspects import CREDENTIALS_IN_TEXT
 from reconciler.manifests.kinds.base import (
     ModelName,
     Name,
@@ -22,7 +23,7 @@ from reconciler.manifests.kinds.base import (
     refuse,
 )
 from reconciler.manifests.kinds.deployment import DeploymentSettings
-from reconciler.manifests.kinds.names import CREDENTIALS_IN_TEXT, FIELD_PATTERN, PYTHON_VERSION, REPO_PATH
+from reconciler.manifests.kinds.names import FIELD_PATTERN, PYTHON_VERSION, REPO_PATH
 from reconciler.manifests.kinds.secrets import NameOrSecret, Secret, Variables
 from reconciler.manifests.kinds.targets import AciTarget, AksTarget, BatchTarget, EdgeTarget, LocalTarget
 
@@ -161,8 +162,10 @@ class InferenceConfigSpec(Strict):
 
     model_config = ConfigDict(json_schema_extra=_also_spelt)
 
-    entry_script: Annotated[str, Field(min_length=4, max_length=1024, pattern=REPO_PATH)] = Field(
-        description="Python file with `init()` and `run(data)`.", examples=["score.py"]
+    entry_script: Annotated[str, Field(min_length=4, max_length=1024, pattern=REPO_PATH)] | None = Field(
+        default=None,
+        description="Python file with `init()` and `run(data)`; needed unless there is an `image`.",
+        examples=["score.py"],
     )
     source_directory: RepoPath | None = Field(
         default=None,
@@ -184,7 +187,9 @@ class InferenceConfigSpec(Strict):
     base_image_registry: BaseImageRegistry | None = Field(
         default=None, description="Where the base image is pulled from."
     )
-    image: Text | None = Field(default=None, description="A finished image to run, nothing is built.")
+    image: Text | None = Field(
+        default=None, description="A finished image to run, nothing is built. It answers on port 5001."
+    )
     extra_docker_file_steps: RepoPath | None = Field(
         default=None,
         validation_alias=AliasChoices("extraDockerFileSteps", "extraDockerfileSteps"),
@@ -196,7 +201,10 @@ class InferenceConfigSpec(Strict):
 
     @model_validator(mode="after")
     def _excludes(self) -> "InferenceConfigSpec":
-        if not self.entry_script.endswith(".py"):
+        if self.entry_script is None and self.image is None:
+            hint = "name the Python file with `init()` and `run(data)`, or a finished `image`"
+            raise refuse("missing-key", "`entryScript` is missing", hint=hint)
+        if self.entry_script is not None and not self.entry_script.endswith(".py"):
             raise refuse("entry-script-name", "the entry script's name must end in `.py`", at=("entryScript",))
         if self.environment is not None:
             fields = type(self).model_fields

@@ -1,8 +1,6 @@
-"""Names that mean something to people: what looks like a secret, and what fields were called elsewhere. No pydantic."""
+"""Names that mean something to people: their forms in words, and what fields were called elsewhere. No pydantic."""
 
 from __future__ import annotations
-
-import re
 
 AS_TEXT = "put it in quotes"
 
@@ -38,31 +36,6 @@ IN_WORDS = {
     VAULT_SECRET: "letters, digits and `-`",
     VAULT_VERSION: "32 lower-case hexadecimal digits",
 }
-
-# Words at the end of a variable's name; `TOKENIZERS_PARALLELISM`, `MAX_TOKENS` and `KEYBOARD` are no secrets.
-_SECRET_END = re.compile(
-    r"(^|[_a-z0-9])(PASSWORD|PASSWD|PWD|PASSPHRASE|SECRET|SECRETS|TOKEN|KEY|APIKEY|CREDENTIAL|CREDENTIALS|SAS)$"
-)
-_SECRET_ANYWHERE = re.compile(r"PASSWORD|CONNECTION_?STRING|CLIENT_?SECRET|PRIVATE_?KEY|ACCESS_?KEY")
-_PUBLIC = re.compile(r"PUBLIC_?KEY$")
-_SPLIT_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-CREDENTIALS_IN_TEXT = re.compile(
-    r"://[^/\s:@]*:[^/\s@]+@|(AccountKey|SharedAccessKey|SharedAccessSignature|Password|Pwd)=[^;\s]|[?&](sig|X-Amz-Signature)=",
-    re.IGNORECASE,
-)
-
-
-def looks_secret(name: str, value: str) -> bool:
-    """Whether a literal under this name, or of this form, is most likely a secret."""
-    if CREDENTIALS_IN_TEXT.search(value):
-        return True
-    if value.lower() in ("", "true", "false"):
-        return False
-    upper = _SPLIT_CAMEL.sub("_", name).upper()
-    if _PUBLIC.search(upper):
-        return False
-    return bool(_SECRET_END.search(upper) or _SECRET_ANYWHERE.search(upper))
-
 
 # Where people know a field from (Azure ML's SDK, its JSON files, Kubernetes) -> where it is here.
 ELSEWHERE: dict[str, str] = {

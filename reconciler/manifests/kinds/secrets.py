@@ -12,15 +12,9 @@ from typing import Annotated, Any, cast
 from pydantic import Field, GetCoreSchemaHandler, model_validator
 from pydantic_core import CoreSchema, core_schema
 
+from reconciler.core.suspects import CREDENTIALS_IN_TEXT, looks_secret
 from reconciler.manifests.kinds.base import RepoPath, Shorthand, Strict, refuse
-from reconciler.manifests.kinds.names import (
-    CREDENTIALS_IN_TEXT,
-    JSON_POINTER,
-    VAULT,
-    VAULT_SECRET,
-    VAULT_VERSION,
-    looks_secret,
-)
+from reconciler.manifests.kinds.names import JSON_POINTER, VAULT, VAULT_SECRET, VAULT_VERSION
 
 
 class KeyVaultSecret(Strict):

@@ -8,7 +8,8 @@ from queue import Empty, Queue
 from typing import Protocol, cast
 
 from reconciler.core.change import Change
-from reconciler.core.driver import Address, Done, Driver, Endpoint, Events, InProgress, Logs
+from reconciler.core.described import Described
+from reconciler.core.driver import Address, Describes, Done, Driver, Endpoint, Events, InProgress, Logs
 from reconciler.core.errors import ReconcilerError, TargetError
 from reconciler.core.resources import Completeness, Observation, ResourceId
 from reconciler.targets.local.render import Choice, LocalRenderer
@@ -95,6 +96,29 @@ class LocalDriver(LocalRenderer):
             if isinstance(event, Exception):
                 raise event
             yield event
+
+    def describable(self) -> Sequence[str]:
+        """What either engine has, as far as its driver can tell."""
+        return [name for engine in self._describing() for name in engine.describable()]
+
+    def describe(self, name: str, service: str) -> Described | None:
+        """A service of either engine."""
+        for engine in self._describing():
+            found = engine.describe(name, service)
+            if found is not None:
+                return found
+        return None
+
+    def bind(self, name: str, service: str) -> None:
+        """Has what is named otherwise stand where the service's own would."""
+        for engine in self._describing():
+            if engine.describe(name, service) is not None:
+                engine.bind(name, service)
+                return
+
+    def _describing(self) -> list[Describes]:
+        engines = (self._process, *((self._containers(),) if self._uses_docker() else ()))
+        return [engine for engine in engines if isinstance(engine, Describes)]
 
     def close(self) -> None:
         """Closes both."""

@@ -64,6 +64,7 @@ class LocalRenderer:
             kinds=own.kinds | other.kinds,
             stages=own.stages | other.stages,
             endpoints=own.endpoints | other.endpoints,
+            hands_over=(*own.hands_over, *other.hands_over),
             in_place=(*(f"process:{p}" for p in own.in_place), *(f"container:{p}" for p in other.in_place)),
             restarts=tuple(f"container:{p}" for p in other.restarts),
         )

@@ -11,9 +11,10 @@ from typing import Any
 from reconciler.core.change import Action, Change, Step
 from reconciler.core.dataclass import replace
 from reconciler.core.deployment import Deployment, Target
+from reconciler.core.described import Described
 from reconciler.core.diff import assign
 from reconciler.core.driver import Address, Capabilities, Done, InProgress
-from reconciler.core.errors import ForeignError, TargetError, TerminalError
+from reconciler.core.errors import ConflictError, ForeignError, TargetError, TerminalError
 from reconciler.core.resources import (
     Completeness,
     Desired,
@@ -27,6 +28,7 @@ from reconciler.core.resources import (
 )
 from reconciler.core.rollout import DIGEST_FIELD
 from reconciler.core.values import Spec, digest
+from reconciler.targets.memory.describe import described
 from reconciler.targets.memory.errors import mapped
 from reconciler.targets.memory.faults import WireError
 from reconciler.targets.memory.native import from_native, health_of, place_of, to_native
@@ -44,6 +46,8 @@ CAPABILITIES = Capabilities(
     endpoints=frozenset({"service", "plain"}),
     retained=frozenset({"artifact"}),
 )
+
+_SERVICES = ("service", "plain")
 
 
 def driver_of(target: Target, installation: str) -> MemoryDriver:
@@ -299,6 +303,34 @@ class MemoryDriver:
                     self.world.changed.wait(0.05)
             told += len(new)
             yield from new
+
+    def describable(self) -> Sequence[str]:
+        """The names of all services, whoever made them."""
+        with mapped(self._target):
+            return [key.partition("/")[2] for key in self._keys() if key.partition("/")[0] in _SERVICES]
+
+    def _keys(self) -> Iterator[str]:
+        page, more = 1, True
+        while more:
+            records, more = self.world.list(page)
+            yield from records
+            page += 1
+
+    def describe(self, name: str, service: str) -> Described | None:
+        """A service in the words of manifests; None if there is none of that name."""
+        if name != service:
+            return None
+        for kind in _SERVICES:
+            try:
+                with mapped(self._target):
+                    record = self.world.get(f"{kind}/{name}")
+            except ConflictError:
+                continue
+            return described(self._observed(f"{kind}/{name}", record), record["hidden"])
+        return None
+
+    def bind(self, name: str, service: str) -> None:
+        """Nothing is to be done: resources are named like services."""
 
     def close(self) -> None:
         """Nothing is held."""

@@ -6,6 +6,7 @@ a driver that breaks it.
 
 from __future__ import annotations
 
+from .describe import DescribeRules
 from .failure import ErrorRules
 from .idempotence import IdempotenceRules
 from .moves import MoveRules
@@ -24,6 +25,7 @@ class Contract(
     UpdateRules,
     MoveRules,
     OwnershipRules,
+    DescribeRules,
     TimeRules,
     ErrorRules,
     ShapeRules,

@@ -15,6 +15,7 @@ from typing import Any
 
 from reconciler.core.change import Action, Change, Step
 from reconciler.core.dataclass import replace
+from reconciler.core.described import Described
 from reconciler.core.driver import Address, Done, InProgress
 from reconciler.core.errors import (
     BusyError,
@@ -29,6 +30,7 @@ from reconciler.targets.local.jobs import Job
 from reconciler.targets.local.keys import key_digests
 from reconciler.targets.local.process import refusals, staging
 from reconciler.targets.local.process.commands import Supervisor, control_socket, create_folder
+from reconciler.targets.local.process.describe import described, names
 from reconciler.targets.local.process.layout import remove_leftovers, remove_tree, sockets_folder, take_away
 from reconciler.targets.local.process.look import View, look, observed, url
 from reconciler.targets.local.process.render import KIND, ProcessRenderer, version_of
@@ -342,6 +344,34 @@ class ProcessDriver(ProcessRenderer):
         finally:
             self._watches.remove(watch)
             watch.close()
+
+    def describable(self) -> Sequence[str]:
+        """The services below the state directory, whoever made them.
+
+        Raises:
+            UnavailableError: It cannot be read.
+        """
+        return names(self._root)
+
+    def describe(self, name: str, service: str) -> Described | None:
+        """A service as its supervisor recorded it; None if there is none, or under another name.
+
+        Raises:
+            UnavailableError: Its folder cannot be read.
+        """
+        if name != service:
+            return None
+        resource = ResourceId(self._target, KIND, name)
+        try:
+            view = look(self._root / name)
+            if view is None or view.identity is None:
+                return None
+            return described(view, observed(view, resource, None), self._installation)
+        except (OSError, ValueError, KeyError) as error:
+            raise UnavailableError(f"{resource} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+    def bind(self, name: str, service: str) -> None:
+        """Nothing is to be done: folders are named like services."""
 
     def close(self) -> None:
         """Waits shortly for what is being prepared; services go on."""

@@ -98,11 +98,10 @@ def look(folder: Path) -> View | None:
         raw = (folder / STATE).read_bytes()
     except FileNotFoundError:
         raw = b"{}"
-    state = json.loads(raw)
-    known = json.loads(identity)
-    if not isinstance(state, dict) or not isinstance(known, dict) or "uid" not in known:
-        raise ValueError("its files are damaged")
-    view = View(folder, cast("dict[str, Any]", known), cast("dict[str, Any]", state), pid)
+    state, known = _object(STATE, raw), _object(IDENTITY, identity)
+    if "uid" not in known:
+        raise ValueError(f"its {IDENTITY} is damaged")
+    view = View(folder, known, state, pid)
     file = str(view.state.get("keysFile") or "")
     if pid is None or not file or stamp(file) == view.state.get("keysStamp"):
         return view
@@ -110,6 +109,16 @@ def look(folder: Path) -> View | None:
     if keys is not None and keys == view.state.get("keys"):
         return view
     return replace(view, keys_changed=True, keys=keys, keys_owner=_owner(Path(file)))
+
+
+def _object(name: str, data: bytes) -> dict[str, Any]:
+    try:
+        found: object = json.loads(data)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"its {name} is damaged")
+    return cast("dict[str, Any]", found)
 
 
 def _keys(file: Path) -> Mapping[str, str] | None:
