@@ -31,8 +31,8 @@ def configure(parser: Parser) -> None:
         "what no manifest can say is listed.",
         (
             ("reconciler import local diabetes", "a service whose documents were lost"),
-            ("reconciler import laptop my_model --as model", "a container, under a name for a service"),
-            ("reconciler import laptop my_model --dry-run", "print what would be written"),
+            ("reconciler import local diabetes --dry-run", "print what would be written"),
+            ("reconciler import local diabetes --out found", "write below another folder"),
         ),
     )
     parser.add_argument("target", metavar="TARGET", help="name of the target")
