@@ -46,6 +46,7 @@ COMMANDS: dict[str, Entry] = {
     "plan": Entry("plan", "show what would change, and why"),
     "plan verify": Entry("verify", "check that a saved plan still holds"),
     "comment": Entry("comment", "put a plan into a comment of its pull request"),
+    "promote": Entry("promote", "commit another version of a model to the services that serve it"),
     "apply": Entry("apply", "make the targets match Git, and wait until they do"),
     "run": Entry("run", "the daemon: watch Git and targets, apply, report"),
     "status": Entry("status", "how the services are"),

@@ -46,6 +46,11 @@ def text(value: str) -> str:
     """A text, in quotes where it would else be read as something different."""
     if _PLAIN.fullmatch(value) and value[:3] != "..." and is_text(value) and not _OTHER_WORDS.fullmatch(value):
         return value
+    return quoted(value)
+
+
+def quoted(value: str) -> str:
+    """A text in double quotes."""
     return '"' + "".join(_character(each) for each in value) + '"'
 
 

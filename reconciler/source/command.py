@@ -13,7 +13,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from reconciler.core.dataclass import dataclass, field
+from reconciler.core.dataclass import dataclass, field, replace
 from reconciler.core.errors import InvalidError, UnavailableError
 
 # What git, ssh and curl may need to reach a remote; nothing else of the environment is passed on.
@@ -43,6 +43,8 @@ _FIXED = {
     "GIT_NO_LAZY_FETCH": "1",
 }
 
+_OF_A_PERSON = ("HOME", "GIT_CONFIG_NOSYSTEM", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM")
+
 _CONFIG = {
     "core.hooksPath": os.devnull,
     "core.fsmonitor": "false",
@@ -63,6 +65,7 @@ _CONFIG = {
     "gpg.openpgp.program": "gpg",
     "gpg.x509.program": "gpgsm",
     "gpg.ssh.program": "ssh-keygen",
+    "gpg.ssh.defaultKeyCommand": "false",
     "gpg.ssh.allowedSignersFile": os.devnull,
     "gpg.ssh.revocationFile": "",
     "gpg.minTrustLevel": "undefined",
@@ -95,6 +98,8 @@ class Git:
         trusted: Read the repository even if it belongs to another user.
         config: More settings, passed in the environment and so not visible in the process list.
         gnupg_home: Where gpg finds its keys; nowhere unless given.
+        own: In place of the fixed variables that keep a person's own config out of it: only for what a person asked
+            to be done in their name. What the config here says still wins.
     """
 
     folder: Path
@@ -102,6 +107,11 @@ class Git:
     trusted: bool = False
     config: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     gnupg_home: Path | None = None
+    own: Mapping[str, str] | None = field(default=None, repr=False)
+
+    def on_behalf(self, variables: Mapping[str, str], config: Mapping[str, str] | None = None) -> Git:
+        """The same git, with a person's own variables and more settings."""
+        return replace(self, own=variables, config={**self.config, **(config or {})})
 
     def environment(self) -> dict[str, str]:
         """The whole environment of the child."""
@@ -110,6 +120,9 @@ class Git:
             settings["safe.directory"] = "*"
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         environment |= _FIXED
+        if self.own is not None:
+            environment = {name: value for name, value in environment.items() if name not in _OF_A_PERSON}
+            environment |= self.own
         if self.bare:
             environment["GIT_DIR"] = str(self.folder)
         if self.gnupg_home is not None:
@@ -120,8 +133,13 @@ class Git:
             environment[f"GIT_CONFIG_VALUE_{index}"] = value
         return environment
 
-    def start(self, *arguments: str, stdin: int = subprocess.DEVNULL, discard: bool = False) -> subprocess.Popen[bytes]:
+    def start(
+        self, *arguments: str, stdin: int = subprocess.DEVNULL, discard: bool = False, errors: bool = False
+    ) -> subprocess.Popen[bytes]:
         """A running git whose output the caller reads; with `discard` there is none to read.
+
+        Args:
+            errors: The caller reads what it says of errors, too, which else is lost where it has an input.
 
         Raises:
             UnavailableError: There is no git on the PATH.
@@ -133,7 +151,7 @@ class Git:
                 env=self.environment(),
                 stdin=stdin,
                 stdout=subprocess.DEVNULL if discard else subprocess.PIPE,
-                stderr=subprocess.PIPE if discard or stdin == subprocess.DEVNULL else subprocess.DEVNULL,
+                stderr=subprocess.PIPE if discard or errors or stdin == subprocess.DEVNULL else subprocess.DEVNULL,
                 start_new_session=True,
             )
         except FileNotFoundError as error:
@@ -155,7 +173,10 @@ class Git:
             UnavailableError: It took longer than `timeout` (it and its children are killed), or is missing.
         """
         process = self.start(
-            *arguments, stdin=subprocess.DEVNULL if given is None else subprocess.PIPE, discard=discard
+            *arguments,
+            stdin=subprocess.DEVNULL if given is None else subprocess.PIPE,
+            discard=discard,
+            errors=True,
         )
         return self.finish(process, arguments, timeout=timeout, given=given)
 

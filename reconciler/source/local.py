@@ -118,6 +118,16 @@ class LocalSource:
         self._path = parse_path(posixpath.join(self.repository.prefix, parse_path(settings.path)))
 
     @property
+    def git(self) -> Git:
+        """Git in the repository."""
+        return self._git
+
+    @property
+    def database(self) -> Database:
+        """Its objects."""
+        return self._database
+
+    @property
     def location(self) -> str:
         """For messages."""
         return str(self.repository.work_folder or self.repository.git_folder)

@@ -120,7 +120,7 @@ class Looking:
     """
 
     def __init__(self, git: Git, filtering: bool, *, timeout: float) -> None:
-        self.git = _without_filters(git, timeout) if filtering else git
+        self.git = without_filters(git, timeout) if filtering else git
         self._timeout = timeout
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -161,7 +161,11 @@ def overlay(looking: Looking, database: Database, head_tree: str, cache: StatCac
     return builder.finish(head_tree)
 
 
-def _without_filters(git: Git, timeout: float) -> Git:
+def without_filters(git: Git, timeout: float) -> Git:
+    """The same git, which runs none of the commands over files that the repository names (gitattributes(5), "filter").
+
+    Whatever writes the index may run them, too: over files that were written in the same instant as it.
+    """
     told = git.run("config", "-z", "--name-only", "--get-regexp", r"^filter\.", timeout=timeout)
     filters = {name.rsplit(".", 1)[0] for name in told.output.decode("utf-8", "surrogateescape").split("\0") if name}
     off = {f"{name}.{key}": value for name in filters for key, value in _FILTER_OFF.items()}

@@ -7,7 +7,7 @@ from reconciler.wiring.drivers import TargetDrivers
 from reconciler.wiring.opening import Installation, daemon_parts, importing, installation, origin_of, publisher
 from reconciler.wiring.operator import load_settings, rails, source_settings
 from reconciler.wiring.places import Places, document_cache, make_private, open_repo, open_store
-from reconciler.wiring.rendering import Offline, offline, offline_with
+from reconciler.wiring.rendering import Offline, offline, offline_with, registered_models
 
 __all__ = [
     "Installation",
@@ -27,5 +27,6 @@ __all__ = [
     "origin_of",
     "publisher",
     "rails",
+    "registered_models",
     "source_settings",
 ]

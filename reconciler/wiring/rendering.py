@@ -35,6 +35,15 @@ class Offline:
         return {**{registry.target: registry for registry in self.registries}, **found}
 
 
+def registered_models(places: Places) -> Mapping[str, Mapping[str, str]]:
+    """What the model registry holds: name -> version -> digest; nothing where there is none yet."""
+    if not places.models.exists():
+        return {}
+    from reconciler.artifacts.models.registry import ModelRegistry
+
+    return ModelRegistry(places.models).catalogue()
+
+
 def offline(places: Places, settings: Settings | None, cache: DocumentCache, environment: str = "") -> Offline:
     """The parts of an offline plan; nothing is opened, nothing is made but the cache.
 
@@ -48,19 +57,12 @@ def offline(places: Places, settings: Settings | None, cache: DocumentCache, env
     from reconciler.engine.desired import DesiredStates
     from reconciler.serving import RUNTIME_VERSION
 
-    def registered() -> Mapping[str, Mapping[str, str]]:
-        if not places.models.exists():
-            return {}
-        from reconciler.artifacts.models.registry import ModelRegistry
-
-        return ModelRegistry(places.models).catalogue()
-
     def make(target: Target) -> Renderer:
         return local_renderer(target, settings)
 
     of_models, of_environments = artifact_settings(settings)
     built_in = (
-        ModelRenderer(of_models, registered),
+        ModelRenderer(of_models, lambda: registered_models(places)),
         EnvironmentRenderer(of_environments, lambda: find_machine(os.environ, of_environments), cache),
         ImageRenderer(image_settings(settings), RUNTIME_VERSION),
     )
