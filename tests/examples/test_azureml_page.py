@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.cli.index import COMMANDS
 from reconciler.serving.standins import ALIASES, MODULES
 from tests import prefork
 from tests.docs.console import examples, matches
@@ -93,8 +94,7 @@ def test_the_page_lists_every_stand_in():
 
 
 def test_commands_that_the_page_names_exist():
-    """Each `reconciler WORD` of the page is a command."""
+    """Each `reconciler WORD` of the page begins a command."""
     words = set(re.findall(r"`reconciler ([a-z]+)", TEXT))
     assert words
-    for word in words:
-        assert prefork.run("reconciler", (word, "--help"), ROOT, os.environ).returncode == 0, word
+    assert words <= {name.split()[0] for name in COMMANDS}
