@@ -170,6 +170,11 @@ class Models(Group):
     deadline: float = Field(default=6 * 3600.0, gt=0, description="Seconds for a whole transfer.")
     parallel: int = Field(default=4, ge=1, le=64, description="Transfers at once.")
     retain_seconds: float = Field(default=7 * 86400.0, ge=0, description="How long an unused version is kept.")
+    check_seconds: float = Field(
+        default=60.0,
+        ge=0,
+        description="Seconds between two questions to the address of a model with `lock: follow` or `warn`.",
+    )
 
 
 class Environments(Group):

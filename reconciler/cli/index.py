@@ -47,6 +47,8 @@ COMMANDS: dict[str, Entry] = {
     "plan verify": Entry("verify", "check that a saved plan still holds"),
     "comment": Entry("comment", "put a plan into a comment of its pull request"),
     "promote": Entry("promote", "commit another version of a model to the services that serve it"),
+    "import azureml": Entry("import_azureml", "write manifests for what Azure ML's v1 command line deployed"),
+    "models lock": Entry("models:LOCK", "write down which bytes the addresses of models stand for"),
     "apply": Entry("apply", "make the targets match Git, and wait until they do"),
     "run": Entry("run", "the daemon: watch Git and targets, apply, report"),
     "status": Entry("status", "how the services are"),

@@ -14,6 +14,7 @@ from reconciler.core.change import Change
 from reconciler.core.dataclass import dataclass, field
 from reconciler.core.deployment import Deployment, ModelVersion
 from reconciler.core.resources import Desired, Observation, Observed, ResourceId
+from reconciler.core.sources import SourceState, Watched
 
 if TYPE_CHECKING:
     from reconciler.core.described import Described
@@ -216,6 +217,10 @@ class Catalogue(Protocol):
 
     def catalogue(self) -> Mapping[str, Mapping[str, str]]:
         """Registered versions: name -> version -> digest."""
+        ...
+
+    def sources(self, watched: Sequence[Watched]) -> Mapping[Watched, SourceState]:
+        """What stands behind addresses of models now; without access, what was registered from there."""
         ...
 
 

@@ -18,9 +18,12 @@ from reconciler.core.policy import Policy
 from reconciler.core.problems import Position, Problem, Severity, errors_of
 from reconciler.core.resources import Desired, ResourceId
 from reconciler.core.secrets import Secret, SecretRef
+from reconciler.core.sources import SourceState, Watched
 from reconciler.core.values import references
 from reconciler.manifests.collecting import uncollected
 from reconciler.manifests.load import DocumentCache, Repo, load
+from reconciler.manifests.model_lock import lock_for
+from reconciler.manifests.models import watched
 from reconciler.manifests.overlays.environment import Environment, in_environment
 from reconciler.manifests.resolve import Resolution, resolve
 
@@ -171,8 +174,11 @@ class DesiredStates:
     def _of(self, tree: Tree) -> DesiredState:
         self._repo = load(tree, self.cache, self._repo)
         self._environment = in_environment(self._repo, self.environment, self.cache, self._environment)
+        repo = self._environment.repo
+        lock = lock_for(repo, tree, self.cache)
+        sources = sources_of(self.registries, watched(repo, lock))
         catalogue = registered(self.registries)
-        self._resolution = resolve(self._environment.repo, tree, catalogue, self._resolution, self.cache)
+        self._resolution = resolve(repo, tree, catalogue, self._resolution, self.cache, lock, sources)
         resolution = self._resolution
         problems = list(resolution.problems)
         drivers, unknown_types = self.drivers({d.target.name: d.target for d in resolution.deployments})
@@ -327,6 +333,14 @@ def _shared_policy(policies: Sequence[Policy]) -> Policy:
         return first
     apart = {replace(policy, adopt=False) for policy in policies}
     return replace(apart.pop() if len(apart) == 1 else Policy(), adopt=any(policy.adopt for policy in policies))
+
+
+def sources_of(registries: Sequence[Renderer], asked: Sequence[Watched]) -> Mapping[Watched, SourceState]:
+    """What the built-in registry finds at addresses of models; it is not bothered where there are none."""
+    for registry in registries if asked else ():
+        if isinstance(registry, Catalogue):
+            return registry.sources(asked)
+    return {}
 
 
 def registered(registries: Sequence[Renderer]) -> Registered:

@@ -57,7 +57,8 @@ settings, as its overlay leaves them, win over those of its target and of the `D
 
 **Versions.** A model without `version` has the number of the registered version with the same bytes, or the next one.
 `latest` is the highest version that the repo declares; only for a model that the repo does not declare it is the
-highest registered. So reverting a commit takes a service back.
+highest registered. So reverting a commit takes a service back. Which bytes are behind a `uri` say `sha256` or
+`model.lock`: [model-versions.md](model-versions.md).
 """
 
 

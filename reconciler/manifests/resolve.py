@@ -15,12 +15,14 @@ from reconciler.core.dataclass import dataclass, field
 from reconciler.core.deployment import Deployment, ModelVersion, Target
 from reconciler.core.policy import Policy
 from reconciler.core.problems import Problem, Severity
+from reconciler.core.sources import SourceState, Watched
 from reconciler.manifests import layers
 from reconciler.manifests.cache import DocumentCache
 from reconciler.manifests.collecting import uncollected
 from reconciler.manifests.defaults import TARGET_BLOCKS
 from reconciler.manifests.inference import ResolvedInference, resolve_inference
-from reconciler.manifests.models import ModelFamily, Registered, resolve_models
+from reconciler.manifests.model_lock import ModelLock, lock_for
+from reconciler.manifests.models import ModelFamily, Pins, Registered, resolve_models
 from reconciler.manifests.moves import wrong_moves
 from reconciler.manifests.repo import Manifest, Repo
 from reconciler.manifests.sealed import Sealed, SealedFiles
@@ -83,6 +85,8 @@ def resolve(
     registered: Registered,
     previous: Resolution | None = None,
     cache: DocumentCache | None = None,
+    lock: ModelLock | None = None,
+    sources: Mapping[Watched, SourceState] | None = None,
 ) -> Resolution:
     """Deployments, model versions and targets of a loaded repo.
 
@@ -90,9 +94,12 @@ def resolve(
         registered: What the model registry holds: name -> version -> digest.
         previous: The last resolution; deployments whose inputs are the same stay the same objects.
         cache: Remembers digests of models and facts about scripts by Git's id.
+        lock: The tree's, where it was read already.
+        sources: What registries found at the addresses that `models.watched` names.
     """
     with uncollected():
-        return _Run(repo, tree, registered, previous, cache).resolution()
+        lock = lock if lock is not None else lock_for(repo, tree, cache)
+        return _Run(repo, tree, registered, previous, cache, lock, sources).resolution()
 
 
 class _Run:
@@ -105,9 +112,13 @@ class _Run:
         registered: Registered,
         previous: Resolution | None,
         cache: DocumentCache | None,
+        lock: ModelLock,
+        sources: Mapping[Watched, SourceState] | None,
     ) -> None:
         self.repo, self.tree, self.registered, self.cache = repo, tree, registered, cache
         self.previous = previous
+        self.lock = lock
+        self.pins = Pins(lock, repo.defaults, sources)
         self.before = previous.memory if previous is not None else Memory({}, {}, {}, {})
         self.defaults: Mapping[str, Any] = repo.defaults.spec if repo.defaults is not None else {}
         self.without_defaults = any(kind == "Defaults" for kind, _ in repo.broken)
@@ -130,7 +141,7 @@ class _Run:
             self.targets[name] = self._target(name, document)
         if BUILT_IN not in self.targets and ("Target", BUILT_IN) not in repo.broken:
             self.targets[BUILT_IN] = self._target(BUILT_IN, None)
-        problems = list(repo.problems)
+        problems = [*repo.problems, *self.lock.problems]
         problems += self._defaults_problems()
         self._services()
         for document in (repo.defaults, *repo.targets.values(), *repo.inference.values()):
@@ -215,7 +226,7 @@ class _Run:
             if document.moved_from:
                 earlier.update(self.registered.get(document.moved_from, {}))
         before = self.before.families.get(name)
-        return resolve_models(name, documents, self.tree, registered, self.cache, before, earlier)
+        return resolve_models(name, documents, self.tree, registered, self.cache, before, self.pins, earlier)
 
     def _target(self, name: str, document: Manifest | None) -> tuple[Manifest | None, Target]:
         before = self.before.targets.get(name)

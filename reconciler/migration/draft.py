@@ -8,8 +8,8 @@ from typing import Any
 
 from reconciler.core.dataclass import dataclass, field
 from reconciler.core.problems import Position, Problem
+from reconciler.core.suspects import CREDENTIALS_IN_TEXT, looks_secret
 from reconciler.core.values import walk
-from reconciler.manifests.kinds.names import CREDENTIALS_IN_TEXT, looks_secret
 from reconciler.manifests.validate import API_VERSION
 from reconciler.manifests.writing import to_yaml
 from reconciler.migration.reading import Reader

@@ -7,12 +7,10 @@ between leaves a change that is not committed, and never a commit that a file co
 
 from __future__ import annotations
 
-import os
 import posixpath
 import re
 import stat
 import subprocess
-import tempfile
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +20,7 @@ from reconciler.core.errors import AccessError, InvalidError, RefusedError, Stal
 from reconciler.source.command import Result, end, last_line
 from reconciler.source.objects import FILE, TreeItem, format_tree, parse_commit
 from reconciler.source.person import Person
+from reconciler.source.replacing import replace_file
 from reconciler.source.working import without_filters
 
 if TYPE_CHECKING:
@@ -217,12 +216,12 @@ class Committing:
         written: list[str] = []
         try:
             for path, data in after.items():
-                _replace(self._work / path, data)
+                replace_file(self._work / path, data)
                 written.append(path)
             self._index(blobs)
         except BaseException:
             for path in written:
-                _replace(self._work / path, before[path])
+                replace_file(self._work / path, before[path])
             raise
 
     def _read(self, path: Path) -> bytes:
@@ -247,25 +246,6 @@ class Committing:
         if told.code != 0:
             raise UnavailableError(f"git {arguments[0]} failed: {last_line(told.error)}")
         return told.output
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Writes a file in one step, with the mode it has."""
-    try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            Path(name).chmod(mode)
-            Path(name).replace(path)
-        except OSError:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise UnavailableError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _push_error(told: Result) -> str:

@@ -4,6 +4,7 @@ Two ways lead out of here: `offline` renders without store, identity or access; 
 """
 
 from reconciler.wiring.drivers import TargetDrivers
+from reconciler.wiring.models import asked, looked_at, model_settings
 from reconciler.wiring.opening import Installation, daemon_parts, importing, installation, origin_of, publisher
 from reconciler.wiring.operator import load_settings, rails, source_settings
 from reconciler.wiring.places import Places, document_cache, make_private, open_repo, open_store
@@ -14,12 +15,15 @@ __all__ = [
     "Offline",
     "Places",
     "TargetDrivers",
+    "asked",
     "daemon_parts",
     "document_cache",
     "importing",
     "installation",
     "load_settings",
+    "looked_at",
     "make_private",
+    "model_settings",
     "offline",
     "offline_with",
     "open_repo",

@@ -15,6 +15,7 @@ from reconciler.wiring.places import Places
 if TYPE_CHECKING:
     from reconciler.core.deployment import Target
     from reconciler.core.driver import Renderer
+    from reconciler.core.sources import SourceState, Watched
     from reconciler.engine.desired import DesiredStates
     from reconciler.engine.snapshot.document import Snapshot
     from reconciler.manifests.cache import DocumentCache
@@ -44,6 +45,15 @@ def registered_models(places: Places) -> Mapping[str, Mapping[str, str]]:
     return ModelRegistry(places.models).catalogue()
 
 
+def _registered_from(places: Places, watched: Sequence[Watched]) -> Mapping[Watched, SourceState]:
+    if not places.models.exists():
+        return {}
+    from reconciler.artifacts.models.registry import ModelRegistry
+    from reconciler.artifacts.models.sources import registered_from
+
+    return registered_from(ModelRegistry(places.models), watched)
+
+
 def offline(places: Places, settings: Settings | None, cache: DocumentCache, environment: str = "") -> Offline:
     """The parts of an offline plan; nothing is opened, nothing is made but the cache.
 
@@ -62,7 +72,7 @@ def offline(places: Places, settings: Settings | None, cache: DocumentCache, env
 
     of_models, of_environments = artifact_settings(settings)
     built_in = (
-        ModelRenderer(of_models, lambda: registered_models(places)),
+        ModelRenderer(of_models, lambda: registered_models(places), lambda of: _registered_from(places, of)),
         EnvironmentRenderer(of_environments, lambda: find_machine(os.environ, of_environments), cache),
         ImageRenderer(image_settings(settings), RUNTIME_VERSION),
     )

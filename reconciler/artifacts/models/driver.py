@@ -11,11 +11,12 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, cast
 
 from reconciler.artifacts.models.content import Fetched, disk_error
-from reconciler.artifacts.models.normal_form import moved, moves, other_bytes, refuse_other_bytes
+from reconciler.artifacts.models.normal_form import moves, other_bytes, refuse_other_bytes
 from reconciler.artifacts.models.record import Damaged, Record
 from reconciler.artifacts.models.registry import ModelRegistry
 from reconciler.artifacts.models.render import KIND, ModelRenderer, human_size, split_name
 from reconciler.artifacts.models.settings import ModelSettings
+from reconciler.artifacts.models.sources import Asking, now_behind
 from reconciler.artifacts.models.transfer import Source, Transfer, allowed_path, stamp_of
 from reconciler.core.change import Action, Change
 from reconciler.core.contents import Contents
@@ -28,8 +29,8 @@ from reconciler.core.errors import (
     TargetError,
     TerminalError,
 )
-from reconciler.core.problems import Problem
 from reconciler.core.resources import Completeness, Health, Mark, Observation, Observed, ResourceId
+from reconciler.core.sources import SourceState, Watched
 from reconciler.core.values import Spec
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class ModelsDriver(ModelRenderer):
         self._references = references
         self._sleep = sleep
         self._client: Http | None = None
+        self._asking = Asking(settings, self._http)
         self._jobs: dict[ResourceId, _Job] = {}
         self._guard = Lock()
         self._garbage = False
@@ -138,26 +140,9 @@ class ModelsDriver(ModelRenderer):
         except OSError as error:
             raise disk_error(error, self.registry.root) from error
 
-    def moved(self) -> list[Problem]:
-        """Asks the servers of versions that came from an http(s) URI whether the bytes there are still the same.
-
-        One HEAD request a version: for an occasional look, not for every reconcile. Servers that do not answer are
-        left out.
-        """
-        problems: list[Problem] = []
-        for record in self.registry.all()[0]:
-            if not isinstance(record, Record):
-                continue
-            uri = Source.of(record.spec).uri
-            if uri.split(":", 1)[0] not in ("http", "https") or not record.origin:
-                continue
-            try:
-                difference = self._http().changed(uri, record.origin)
-            except TargetError:
-                continue
-            if difference:
-                problems.append(moved(record, difference))
-        return problems
+    def sources(self, watched: Sequence[Watched]) -> Mapping[Watched, SourceState]:
+        """What stands behind addresses now: one request an address, and none for a while after it was answered."""
+        return now_behind(self.registry, watched, self._asking)
 
     def close(self) -> None:
         """Stops transfers; they begin again at the next apply."""

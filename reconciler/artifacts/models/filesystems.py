@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any, BinaryIO, cast
 
 from reconciler.artifacts.models.content import Fetched, Part
@@ -22,20 +23,8 @@ def fetch_by_fsspec(uri: str, keep: Callable[[str, BinaryIO, bool, int | None], 
         TerminalError: fsspec or the scheme's package is missing, or there is nothing at the address.
         AccessError, UnavailableError: The store refuses or fails.
     """
-    scheme = uri.split(":", 1)[0]
-    if "::" in uri:
-        raise TerminalError(f"{uri} chains file systems, which is not allowed")
-    try:
-        fsspec: Any = importlib.import_module("fsspec")
-    except ImportError as error:
-        raise TerminalError(f"{scheme}: addresses need fsspec", hint="pip install 'reconciler[fsspec]'") from error
-    try:
-        system, path = fsspec.core.url_to_fs(uri)
-    except ImportError as error:
-        raise TerminalError(f"{scheme}: addresses need a package more: {error}") from error
-    except ValueError as error:
-        raise TerminalError(f"{uri}: {error}") from error
-    try:
+    system, path = _system(uri)
+    with _mapped(uri):
         info = cast("dict[str, Any]", system.info(path))
         if info.get("type") != "directory":
             with system.open(path, "rb") as stream:
@@ -52,15 +41,54 @@ def fetch_by_fsspec(uri: str, keep: Callable[[str, BinaryIO, bool, int | None], 
                 raise TerminalError(f"{uri} lists {name!r}, which is not below it")
             with system.open(name, "rb") as stream:
                 parts.append(keep(relative, stream, False, None))
+    if not parts:
+        raise TerminalError(f"{uri} is an empty folder")
+    return Fetched(tuple(parts), True)
+
+
+def ask_fsspec(uri: str) -> dict[str, Any]:
+    """What the store says of a file; nothing of a folder.
+
+    Raises:
+        TerminalError, AccessError, UnavailableError: As for fetching.
+    """
+    system, path = _system(uri)
+    with _mapped(uri):
+        # Some stores keep listings; what is asked for is what is there now.
+        system.invalidate_cache()
+        info = cast("dict[str, Any]", system.info(path))
+    return {} if info.get("type") == "directory" else _origin(info)
+
+
+@contextmanager
+def _mapped(uri: str) -> Generator[None]:
+    """Errors of file systems as ours."""
+    try:
+        yield
     except FileNotFoundError as error:
         raise TerminalError(f"{uri} is not there") from error
     except PermissionError as error:
         raise AccessError(f"{uri} may not be read") from error
     except (OSError, RuntimeError) as error:
         raise UnavailableError(f"{uri} cannot be read: {type(error).__name__}") from error
-    if not parts:
-        raise TerminalError(f"{uri} is an empty folder")
-    return Fetched(tuple(parts), True)
+
+
+def _system(uri: str) -> tuple[Any, str]:
+    """The file system of an address, and the path in it."""
+    scheme = uri.split(":", 1)[0]
+    if "::" in uri:
+        raise TerminalError(f"{uri} chains file systems, which is not allowed")
+    try:
+        fsspec: Any = importlib.import_module("fsspec")
+    except ImportError as error:
+        raise TerminalError(f"{scheme}: addresses need fsspec", hint="pip install 'reconciler[fsspec]'") from error
+    try:
+        system, path = fsspec.core.url_to_fs(uri)
+    except ImportError as error:
+        raise TerminalError(f"{scheme}: addresses need a package more: {error}") from error
+    except ValueError as error:
+        raise TerminalError(f"{uri}: {error}") from error
+    return system, path
 
 
 def _size(info: dict[str, Any]) -> int | None:

@@ -56,22 +56,17 @@ class Http:
             self._sleep(min(0.2 * 2**attempt, 5.0))
         raise UnavailableError(f"{uri} cannot be fetched: {problem}")
 
-    def changed(self, uri: str, origin: Mapping[str, Any]) -> str:
-        """What a HEAD request says differs from when the bytes were fetched, in words; "" if nothing does.
+    def head(self, uri: str) -> dict[str, Any]:
+        """What the server says of a resource without sending it: `etag`, `lastModified`, `size`.
 
         Raises:
-            TargetError: The server does not say.
+            TargetError: It does not say.
         """
         try:
             with self._open("HEAD", uri, {}) as answer:
-                now = _origin(answer)
-        except httpx.TransportError as error:
-            raise UnavailableError(f"{uri} does not answer: {error}") from error
-        for key in ("etag", "size", "lastModified"):
-            if key in origin and key in now:
-                same = origin[key] == now[key]
-                return "" if same else f"{key} was {origin[key]}, is {now[key]}"
-        return ""
+                return _origin(answer)
+        except (httpx.TransportError, httpx.StreamError) as error:
+            raise UnavailableError(f"{uri} does not answer: {error or type(error).__name__}") from error
 
     def _once(self, uri: str, writer: Writer, room: Callable[[int], None], origin: dict[str, Any]) -> bool:
         headers: dict[str, str] = {}

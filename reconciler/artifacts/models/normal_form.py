@@ -8,7 +8,6 @@ from typing import Any, cast
 from reconciler.artifacts.models.record import Record
 from reconciler.artifacts.models.transfer import Source
 from reconciler.core.errors import TerminalError
-from reconciler.core.problems import Problem, Severity
 from reconciler.core.resources import ResourceId
 
 
@@ -37,15 +36,3 @@ def other_bytes(resource: ResourceId, before: str, after: str) -> TerminalError:
 def moves(record: Record, spec: Mapping[str, Any]) -> bool:
     """Whether the bytes are to come from another address than they came from."""
     return Source.of(record.spec).uri != Source.of(spec).uri
-
-
-def moved(record: Record, difference: str) -> Problem:
-    """The warning that a source changed."""
-    uri = Source.of(record.spec).uri
-    return Problem(
-        "model-source-changed",
-        f"the bytes behind {uri} are not those registered any more: {difference}",
-        hint="raise the model's version to take the change; what is registered stays as it is",
-        subject=f"Model/{record.id.name}",
-        severity=Severity.WARNING,
-    )

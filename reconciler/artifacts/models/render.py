@@ -12,6 +12,7 @@ from reconciler.core.errors import InvalidError
 from reconciler.core.memory import ByIdentity
 from reconciler.core.problems import Problem
 from reconciler.core.resources import Desired
+from reconciler.core.sources import SourceState, Watched
 from reconciler.core.values import Value
 
 KIND = "model"
@@ -24,11 +25,18 @@ class ModelRenderer:
 
     Args:
         registered: Registered versions: name -> version -> digest.
+        sources: What was registered from addresses.
     """
 
-    def __init__(self, settings: ModelSettings, registered: Callable[[], Mapping[str, Mapping[str, str]]]) -> None:
+    def __init__(
+        self,
+        settings: ModelSettings,
+        registered: Callable[[], Mapping[str, Mapping[str, str]]],
+        sources: Callable[[Sequence[Watched]], Mapping[Watched, SourceState]] = lambda watched: {},
+    ) -> None:
         self._settings = settings
         self._registered = registered
+        self._sources = sources
         self._rendered = ByIdentity(render)
 
     @property
@@ -67,6 +75,10 @@ class ModelRenderer:
     def catalogue(self) -> Mapping[str, Mapping[str, str]]:
         """Registered versions: name -> version -> digest."""
         return self._registered()
+
+    def sources(self, watched: Sequence[Watched]) -> Mapping[Watched, SourceState]:
+        """What was registered from addresses; nobody is asked."""
+        return self._sources(watched)
 
 
 def render(model: ModelVersion) -> Desired:
@@ -107,7 +119,7 @@ def render(model: ModelVersion) -> Desired:
     if model.size is not None and not model.uri:
         spec["size"] = model.size
     size = f"{human_size(model.size)}  " if model.size is not None else ""
-    summary = f"{size}{(model.digest or 'digest known after registering')[:19]}"
+    summary = f"{size}{model.digest[:19] if model.digest else 'digest known after registering'}"
     return Desired(model.id, spec, summary=summary)
 
 

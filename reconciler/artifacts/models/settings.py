@@ -22,6 +22,7 @@ class ModelSettings:
         deadline: Seconds after which a transfer counts as failed.
         parallel: Transfers at once.
         retain_seconds: How long an unused version is kept.
+        check_seconds: How long the answer of an address is believed.
     """
 
     file_folders: tuple[Path, ...] = ()
@@ -35,3 +36,4 @@ class ModelSettings:
     deadline: float = 6 * 3600.0
     parallel: int = 4
     retain_seconds: float = 7 * 86400.0
+    check_seconds: float = 60.0

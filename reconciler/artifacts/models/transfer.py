@@ -98,7 +98,8 @@ class Transfer:
         if expected is not None and fetched.digest != expected:
             raise TerminalError(
                 f"the bytes of {source} have {fetched.digest}, but {expected} was expected",
-                hint="correct the sha256 in the manifest, or restore the file; a changed model is a new version",
+                hint="restore the file, or take the change as a new version: correct the sha256 in the manifest or, "
+                "if it stands in model.lock, run `reconciler models lock` with the model's name",
             )
         return fetched
 
@@ -108,11 +109,7 @@ class Transfer:
         scheme = urlsplit(source.uri).scheme.lower()
         if scheme == "file":
             return self._from_disk(source.uri)
-        if not any(source.uri.startswith(prefix) for prefix in self._settings.uri_prefixes):
-            raise TerminalError(
-                f"{source.uri} is not below any address that this installation may fetch models from",
-                hint=f"allowed: {', '.join(self._settings.uri_prefixes) or 'none'}; the operator's settings say which",
-            )
+        refuse_address(source.uri, self._settings.uri_prefixes)
         if scheme in ("http", "https"):
             writer = self._begin()
             try:
@@ -200,6 +197,19 @@ class Transfer:
                 f"the model has {size:,} bytes, but {self._store.root} has {free:,} free",
                 hint="free space or enlarge the disk",
             )
+
+
+def refuse_address(uri: str, prefixes: tuple[str, ...]) -> None:
+    """Makes sure that an address is one of those that models may come from.
+
+    Raises:
+        TerminalError: It is not.
+    """
+    if not any(uri.startswith(prefix) for prefix in prefixes):
+        raise TerminalError(
+            f"{uri} is not below any address that this installation may fetch models from",
+            hint=f"allowed: {', '.join(prefixes) or 'none'}; the operator's settings say which",
+        )
 
 
 def allowed_path(uri: str, folders: tuple[Path, ...]) -> Path:

@@ -70,6 +70,9 @@ class TargetPolicy(Policy):
     )
 
 
+LockMode = Literal["pin", "follow", "warn"]
+
+
 class ModelSpec(Strict):
     """What is served: one version of a model."""
 
@@ -88,6 +91,11 @@ class ModelSpec(Strict):
         description="Its number. If omitted: that of the registered version with the same bytes, else the next.",
     )
     sha256: Sha256 | None = Field(default=None, description="Digest the bytes must have.")
+    lock: LockMode | None = Field(
+        default=None,
+        description="What counts when the bytes behind `uri` change: those in `model.lock` (`pin`), those too but with "
+        "a warning in plans (`warn`), or the new ones (`follow`). If omitted, the `modelLock` of the defaults.",
+    )
     framework: Literal["Custom", "TensorFlow", "ScikitLearn", "Onnx", "TfKeras", "PyTorch", "Multi"] = Field(
         default="Custom", description="What it was made with."
     )
@@ -105,14 +113,14 @@ class ModelSpec(Strict):
             raise refuse(
                 "secret-literal", "this address holds a secret, which cannot stand in the repo", hint=hint, at=("uri",)
             )
-        if self.uri is not None and self.version is None and self.sha256 is None:
-            hint = "add `sha256` (best), or a `version` to raise when the bytes change"
-            raise refuse(
-                "model-unknown-content",
-                "planning cannot tell when the bytes behind a `uri` change",
-                hint=hint,
-                at=("uri",),
-            )
+        if self.lock is not None and self.uri is None:
+            raise refuse("together", "`lock` is for a model with a `uri`", hint="remove it", at=("lock",))
+        if self.lock is not None and self.sha256 is not None:
+            hint = "remove one of the two"
+            raise refuse("excludes", "`sha256` fixes the bytes, and `lock` is not needed", hint=hint, at=("lock",))
+        if self.lock == "follow" and self.version is not None:
+            hint = "remove `version`: what comes gets the next number"
+            raise refuse("excludes", "a model with a fixed number cannot follow its `uri`", hint=hint, at=("version",))
         return self
 
 
@@ -349,9 +357,12 @@ class ServiceSpec(Strict):
 
 
 class DefaultsSpec(Strict):
-    """What holds for every service that does not say otherwise."""
+    """What holds for every service and model that does not say otherwise."""
 
     target: Name | None = Field(default=None, description="Target of services that name none.")
+    model_lock: LockMode | None = Field(
+        default=None, description="`lock` of models with a `uri` that leave open which bytes count."
+    )
     deployment: DeploymentSettings | None = Field(default=None, description="Settings; targets' and services' own win.")
     policy: Policy | None = Field(default=None, description="Policy; targets' and services' own wins.")
 

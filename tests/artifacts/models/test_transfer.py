@@ -184,16 +184,6 @@ def test_a_server_that_is_not_there(make_bench: Callable[..., Bench]) -> None:
         bench.apply(ModelVersion("ridge", "1", uri="http://127.0.0.1:9/x"))
 
 
-def test_changed_content_behind_a_url_is_noticed(web: Bench, server: Server) -> None:
-    """Asking the servers warns when what they serve is no longer what was registered."""
-    web.apply(at(server, "whole"))
-    assert web.driver.moved() == []
-    server.etag = '"two"'
-    (problem,) = web.driver.moved()
-    assert problem.code == "model-source-changed"
-    assert '"two"' in problem.message
-
-
 def test_slow_work_is_in_progress_and_observed(make_bench: Callable[..., Bench], server: Server) -> None:
     """A transfer that takes long answers at once; observing shows how far it is, then the version."""
     bench = make_bench(uri_prefixes=(server.url,), patience=0.05)
