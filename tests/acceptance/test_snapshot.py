@@ -122,7 +122,8 @@ def same(there: Any, here: Any) -> None:
 def test_the_plan_is_the_daemons_own_with_access_to_nothing(outside: Outside, tmp_path: Path) -> None:
     """In sync and with a change: the same JSON and digest as inside, from the address and from the file."""
     home = outside.home
-    at_rest = outside.plan()
+    # What was just applied is seen, and published, by the look after it.
+    at_rest = until(lambda: (plan := outside.plan())["pending"] is False and plan)
     same(home.json("plan"), at_rest)
     assert (at_rest["changes"], at_rest["pending"], at_rest["drifted"]) == ([], False, False)
 
