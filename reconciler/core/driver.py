@@ -41,7 +41,8 @@ class Capabilities:
             endpoint of the old one over where they are the same or left to the target. Empty: it cannot.
         content: Pointers that tell whether two resources hold the same, whatever their names; empty: the whole spec.
         holds_data: Kinds that hold what nothing can make again: replacing or deleting one loses it.
-        retained: Kinds that outlive their last use by `retain_seconds` (artifacts).
+        retained: Kinds that outlive their last use by `retain_seconds` (artifacts), the `retain_count` that were used
+            last.
         parallel: How many changes may run at once.
         deadline_seconds: How long one change may be in progress before it counts as failed.
         durations: Seconds one change usually takes, by `kind:action` or kind, where that is long; for the estimate in
@@ -64,6 +65,7 @@ class Capabilities:
     holds_data: frozenset[str] = frozenset()
     retained: frozenset[str] = frozenset()
     retain_seconds: float = 7 * 86400.0
+    retain_count: int | None = None
     parallel: int = 4
     deadline_seconds: float = 900.0
     durations: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -150,11 +152,14 @@ class Address:
         url: Base URL (`http://127.0.0.1:8890`).
         uds: Path of a unix socket to connect through instead of the URL's host, for staged versions.
         headers: To send with each request (none of them secret).
+        verify: Whether the certificate can be expected to be for the URL's host: that of a staged version, or of this
+            machine by its number, is not.
     """
 
     url: str
     uds: str = ""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    verify: bool = True
 
 
 @runtime_checkable

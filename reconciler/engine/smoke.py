@@ -28,7 +28,7 @@ def run_tests(
     Returns:
         One line a failed test, without secrets; empty if all passed.
     """
-    transport = httpx.HTTPTransport(uds=address.uds) if address.uds else httpx.HTTPTransport()
+    transport = httpx.HTTPTransport(verify=address.verify, uds=address.uds or None)
     headers = dict(address.headers)
     if key is not None:
         headers["Authorization"] = f"Bearer {key.reveal()}"

@@ -57,6 +57,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
             max_body=given.max_body_bytes,
             timeout=given.timeout_ms / 1000,
             queue=given.queue,
+            max_wait=given.max_wait_ms / 1000 if given.max_wait_ms is not None else None,
             concurrency=given.concurrency,
             graceful=given.graceful_seconds,
             keep_alive=given.keep_alive_seconds,
@@ -147,6 +148,7 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--workers", type=positive, default=workers, help="worker processes (default: %(default)s)")
     add("--concurrency", type=positive, default=1, help="run() at once per worker; above 1 for thread-safe scripts")
     add("--queue", type=_number(int, 0), default=limits.queue, help="requests that may wait (default: %(default)s)")
+    add("--max-wait-ms", type=positive, help="longest wait for run() to begin (default: as long as it takes)")
     add("--max-body-bytes", type=positive, default=limits.max_body, help="largest body (default: %(default)s)")
     timeout = env.get("SCORING_TIMEOUT_MS", f"{limits.timeout * 1000:.0f}")
     add("--timeout-ms", type=positive, default=timeout, help="longest run() (default: %(default)s)")

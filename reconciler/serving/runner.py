@@ -64,6 +64,10 @@ class Runner:
         """Exchanges inside `run()` with the time each began."""
         return list(self._running.items())
 
+    def has_begun(self, exchange: Exchange) -> bool:
+        """Whether an exchange is inside `run()`."""
+        return exchange in self._running
+
     def cancel(self, exchange: Exchange) -> bool:
         """Stop an async `run()`; a plain one cannot be stopped. Says whether it could."""
         task = self._tasks.get(exchange)

@@ -45,6 +45,8 @@ class Scoring:
         self._places = settings.limits.queue + settings.limits.concurrency
         self._raw = False
         self._timeout = settings.limits.timeout
+        self._max_wait = settings.limits.max_wait
+        self._loop = loop
         self._overdue: dict[Exchange, float] = {}
         self._busy = 0.0
         self._buffered = 0
@@ -130,7 +132,19 @@ class Scoring:
         exchange.body = body
         exchange.reply = reply
         self.pending += 1
+        if self._max_wait is not None:
+            self._loop.call_later(self._max_wait, self._give_up, exchange)
         self.runner.submit(exchange)
+
+    def _give_up(self, exchange: Exchange) -> None:
+        """Answer a request that waited too long for its `run()` to begin."""
+        if exchange.settled or self.runner.has_begun(exchange):
+            return
+        exchange.abandoned = exchange.settled = True
+        self.pending -= 1
+        self._metrics.refused("queue")
+        assert exchange.reply is not None
+        exchange.reply(busy("the request waited too long for its turn"))
 
     def _settle(self, exchange: Exchange, outcome: Outcome) -> None:
         if outcome.seconds is not None:

@@ -43,6 +43,7 @@ class Limits:
     max_body: int = 100 * 1024 * 1024
     timeout: float = 3600.0
     queue: int = 128
+    max_wait: float | None = None
     concurrency: int = 1
     graceful: float = 30.0
     keep_alive: float = 65.0

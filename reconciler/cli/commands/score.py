@@ -140,7 +140,7 @@ def _send(arguments: Namespace, address: Address, body: bytes | None, key: str) 
         headers["Authorization"] = f"Bearer {key}"
     if body is not None:
         headers["Content-Type"] = arguments.content_type
-    transport = httpx.HTTPTransport(uds=address.uds) if address.uds else httpx.HTTPTransport()
+    transport = httpx.HTTPTransport(verify=address.verify, uds=address.uds or None)
     try:
         with httpx.Client(transport=transport, base_url=address.url, headers=headers, trust_env=False) as client:
             answer = client.request(

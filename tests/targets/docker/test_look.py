@@ -81,12 +81,15 @@ def deployments(draw: st.DrawFn) -> Deployment:
                 "openFiles": st.integers(64, 10_000),
                 "logMaxMb": st.integers(1, 100).map(float),
                 "logFiles": st.integers(1, 9),
+                "tlsCertFile": st.just("/etc/tls/cert.pem"),
                 "volumes": st.just(
                     [{"source": "/data", "path": "/b"}, {"source": "name", "path": "/a", "readOnly": False}]
                 ),
             },
         )
     )
+    if "tlsCertFile" in block:
+        block["tlsKeyFile"] = "/etc/tls/key.pem"
     settings = Settings(
         port=draw(st.none() | st.integers(1, 65535)),
         host=draw(st.sampled_from([None, "0.0.0.0", "127.0.0.1"])),
@@ -95,6 +98,7 @@ def deployments(draw: st.DrawFn) -> Deployment:
         replicas=draw(st.integers(1, 9)),
         max_concurrent_requests=draw(st.integers(1, 9)),
         scoring_timeout_ms=draw(st.integers(1, 10**6)),
+        max_request_wait_time=draw(st.none() | st.integers(1, 10**6)),
         max_body_mb=draw(st.none() | st.integers(1, 1000).map(float)),
         drain_seconds=float(draw(st.integers(0, 600))),
         cors_origins=tuple(draw(st.lists(st.sampled_from(["https://a", "https://b", "*"]), unique=True))),

@@ -92,7 +92,7 @@ def test_what_is_not_used_is_warned_about():
     texts = [str(warning) for warning in warnings]
     assert len(texts) == 6
     assert all(warning.severity is Severity.WARNING for warning in warnings)
-    for name in ("baseImage ", "baseImageRegistry ", "enableGpu ", "cudaVersion ", "maxRequestWaitTime "):
+    for name in ("baseImage ", "baseImageRegistry ", "enableGpu ", "cudaVersion "):
         assert sum(name in text for text in texts) == 1
     assert "inference/x.yaml:3:1" in texts[0]
     assert "cpuCores 0.1: the process engine holds a process to whole cores, here 1" in texts[-1]

@@ -17,6 +17,7 @@ from reconciler.core.values import Spec, from_json, to_json
 PORT = 5001
 KEYS_FOLDER = "/run/reconciler"
 KEYS_FILE = f"{KEYS_FOLDER}/keys.json"
+TLS_FILES = {"certFile": "/run/reconciler-tls/cert.pem", "keyFile": "/run/reconciler-tls/key.pem"}
 LABEL = "dev.reconciler"
 LABEL_TARGET = f"{LABEL}.target"
 LABEL_MARK = f"{LABEL}.mark"
@@ -24,6 +25,10 @@ LABEL_SPEC = f"{LABEL}.spec"
 STAGING_NETWORK = "reconciler-staging"
 SERVING_NETWORK = "bridge"
 
+_HEALTH = (
+    "import ssl,urllib.request as u;"
+    f"u.urlopen('https://127.0.0.1:{PORT}/health/live',timeout=4,context=ssl._create_unverified_context())"
+)
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _TCP = f"{PORT}/tcp"
 _GIGA = 1e9
@@ -77,6 +82,10 @@ def configuration(
         }
         for mount in cast("Sequence[Mapping[str, Any]]", spec.get("volumes") or ())
     ]
+    tls = section(spec, "tls")
+    mounts += [
+        {"Type": "bind", "Source": tls[key], "Target": path, "ReadOnly": True} for key, path in TLS_FILES.items() if tls
+    ]
     if volume:
         mounts.append({"Type": "volume", "Source": volume, "Target": KEYS_FOLDER, "ReadOnly": False})
     host["Mounts"] = mounts
@@ -90,6 +99,9 @@ def configuration(
     }
     if not spec.get("readyMade"):
         config["Cmd"] = arguments(spec, service, version)
+        if tls:
+            # The image's own check asks without TLS; what is left out of this one stays as it is there.
+            config["Healthcheck"] = {"Test": ["CMD", "python", "-c", _HEALTH]}
     return config
 
 
@@ -113,6 +125,10 @@ def arguments(spec: Spec, service: str, version: str) -> list[str]:
     words += ["--graceful-seconds", f"{float(cast('float', spec['drainSeconds'])):g}"]
     if "maxBodyMb" in scoring:
         words += ["--max-body-bytes", str(round(float(scoring["maxBodyMb"]) * 1e6))]
+    if "maxWaitMs" in scoring:
+        words += ["--max-wait-ms", str(scoring["maxWaitMs"])]
+    if spec.get("tls"):
+        words += ["--tls-cert", TLS_FILES["certFile"], "--tls-key", TLS_FILES["keyFile"]]
     origins = cast("Sequence[str]", spec.get("corsOrigins") or ())
     if origins:
         words += ["--cors", ",".join(origins)]
@@ -237,7 +253,11 @@ def _variables(reported: Sequence[str], image_env: Sequence[str], before: Spec, 
 
 
 def _volumes(spec: dict[str, Any], host: Mapping[str, Any]) -> None:
-    mounts = [mount for mount in host.get("Mounts") or () if mount.get("Target") != KEYS_FOLDER]
+    mounted = {mount.get("Target"): mount for mount in host.get("Mounts") or ()}
+    spec.pop("tls", None)
+    if tls := {key: mounted[path].get("Source") for key, path in TLS_FILES.items() if path in mounted}:
+        spec["tls"] = tls
+    mounts = [mount for path, mount in mounted.items() if path not in (KEYS_FOLDER, *TLS_FILES.values())]
     spec.pop("volumes", None)
     if mounts:
         found = [
@@ -256,6 +276,8 @@ def _arguments(spec: dict[str, Any], words: Sequence[str]) -> None:
     if "--max-body-bytes" in given:
         body = int(given["--max-body-bytes"]) / 1e6
         scoring["maxBodyMb"] = int(body) if body.is_integer() else body
+    if "--max-wait-ms" in given:
+        scoring["maxWaitMs"] = int(given["--max-wait-ms"])
     spec["scoring"] = scoring
     spec["workers"] = int(given.get("--workers") or 0)
     spec["corsOrigins"] = [origin for origin in given.get("--cors", "").split(",") if origin]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import ssl
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -182,7 +183,7 @@ class DockerDriver(DockerRenderer):
         if binding.get("HostPort"):
             host = binding.get("HostIp") or "127.0.0.1"
             host = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 - reached from this machine
-            outputs["url"] = f"http://{host}:{binding['HostPort']}"
+            outputs["url"] = f"{_scheme(made_from)}://{host}:{binding['HostPort']}"
         version = digest([container.id, record.to_json() if record else None, to_json(spec)])[:16]
         owners = self._owners(container, cast("Spec", from_json(dict(made_from))), spec)
         return Observed(resource, spec, mark, health, reason, version, outputs, False, staged, owners=owners)
@@ -240,7 +241,12 @@ class DockerDriver(DockerRenderer):
         if not container.address:
             return False
         path = "/" if container.made_from.get("readyMade") else "/health/ready"
-        connection = http.client.HTTPConnection(container.address, PORT, timeout=2)
+        connection: http.client.HTTPConnection
+        if container.made_from.get("tls"):
+            context = ssl._create_unverified_context()  # noqa: S323 - by its address on a network of this machine
+            connection = http.client.HTTPSConnection(container.address, PORT, timeout=2, context=context)
+        else:
+            connection = http.client.HTTPConnection(container.address, PORT, timeout=2)
         try:
             connection.request("GET", path)
             status = connection.getresponse().status
@@ -453,10 +459,12 @@ class DockerDriver(DockerRenderer):
         group = self._one(resource.name)
         if staged:
             container = group.staged
-            return Address(f"http://{container.address}:{PORT}") if container and container.address else None
+            if container is None or not container.address:
+                return None
+            return Address(f"{_scheme(container.made_from)}://{container.address}:{PORT}", verify=False)
         seen = self._observed(resource, group)
         url = seen.outputs.get("url") if seen else None
-        return Address(str(url)) if url else None
+        return Address(str(url), verify=not str(url).startswith("https://127.0.0.1:")) if url else None
 
     def logs(self, resource: ResourceId, *, lines: int, follow: bool, stop: threading.Event) -> Iterator[str]:
         """The last lines of the serving container, else of the staged one."""
@@ -492,6 +500,10 @@ class DockerDriver(DockerRenderer):
         for job in list(self._jobs.values()):
             job.join(5.0)
         self._engine.close()
+
+
+def _scheme(made_from: Mapping[str, Any]) -> str:
+    return "https" if made_from.get("tls") else "http"
 
 
 def _version_of(record: Record | None, container: Container) -> str:

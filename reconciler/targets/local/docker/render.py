@@ -11,7 +11,7 @@ from reconciler.core.deployment import Deployment, ModelVersion
 from reconciler.core.driver import Capabilities
 from reconciler.core.errors import InvalidError
 from reconciler.core.images import image_name
-from reconciler.core.problems import Problem, Severity
+from reconciler.core.problems import Problem
 from reconciler.core.resources import Desired, ResourceId
 from reconciler.core.values import Spec, Unknown, Value
 
@@ -125,20 +125,20 @@ class DockerRenderer:
                 depends_on=depends,
                 policy=deployment.policy,
                 summary=_summary(deployment),
-                warnings=_warnings(deployment),
                 tests=deployment.tests,
             )
         ]
 
 
 def _check_volumes(deployment: Deployment, allowed: Sequence[str]) -> None:
-    for volume in deployment.settings.block.get("volumes") or ():
-        source = str(volume["source"])
+    block = deployment.settings.block
+    files = [str(block[key]) for key in ("tlsCertFile", "tlsKeyFile") if block.get(key)]
+    for source in [*(str(volume["source"]) for volume in block.get("volumes") or ()), *files]:
         if source.startswith("/"):
             plain = posixpath.normpath(source)
             fine = any(plain == f or plain.startswith(f"{f.rstrip('/')}/") for f in allowed if f.startswith("/"))
         else:
-            fine = source in allowed
+            fine = source in allowed and source not in files
         if not fine:
             message = f"the operator's settings do not allow services to have '{source}' (docker.volumes)"
             hint = "take it out, or ask the operator to allow it"
@@ -168,6 +168,7 @@ def spec_of(deployment: Deployment, reference: str) -> Spec:
                 "timeoutMs": settings.scoring_timeout_ms,
                 "maxConcurrentRequests": settings.max_concurrent_requests,
                 "maxBodyMb": _number(settings.max_body_mb),
+                "maxWaitMs": settings.max_request_wait_time,
             }
         ),
         "readyTimeoutSeconds": _number(settings.ready_timeout_seconds),
@@ -184,6 +185,8 @@ def spec_of(deployment: Deployment, reference: str) -> Spec:
     }
     if deployment.image.image:
         spec["readyMade"] = True
+    if block.get("tlsCertFile"):
+        spec["tls"] = {"certFile": str(block["tlsCertFile"]), "keyFile": str(block["tlsKeyFile"])}
     if block.get("networks"):
         spec["networks"] = sorted(block["networks"])
     if block.get("volumes"):
@@ -228,18 +231,3 @@ def _summary(deployment: Deployment) -> str:
     workers = deployment.settings.replicas
     many = f"{workers} workers" if workers > 1 else ""
     return ", ".join(part for part in (models, deployment.image.image, many, where) if part)
-
-
-def _warnings(deployment: Deployment) -> tuple[Problem, ...]:
-    unused = {"maxRequestWaitTime": deployment.settings.max_request_wait_time}
-    return tuple(
-        Problem(
-            "not-used-by-docker-engine",
-            f"{name} is not used by the docker engine",
-            deployment.position,
-            subject=f"Service/{deployment.service}",
-            severity=Severity.WARNING,
-        )
-        for name, value in unused.items()
-        if value
-    )

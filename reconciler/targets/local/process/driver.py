@@ -329,7 +329,8 @@ class ProcessDriver(ProcessRenderer):
             return Address("http://localhost", uds=str(group["workers"][0]["uds"]))
         if view.serving is None:
             return None
-        return Address(url(view))
+        where = url(view)
+        return Address(where, verify=not where.startswith("https://127.0.0.1:"))
 
     def logs(self, resource: ResourceId, *, lines: int, follow: bool, stop: threading.Event) -> Iterator[str]:
         """The last lines of all workers of a service and of its supervisor."""

@@ -38,6 +38,7 @@ FIELDS = (
     "/scoring/timeoutMs",
     "/scoring/maxConcurrentRequests",
     "/scoring/maxBodyMb",
+    "/scoring/maxWaitMs",
     "/readyTimeoutSeconds",
     "/drainSeconds",
     "/corsOrigins/*",
@@ -145,6 +146,7 @@ class ProcessRenderer:
                     "timeoutMs": settings.scoring_timeout_ms,
                     "maxConcurrentRequests": settings.max_concurrent_requests,
                     "maxBodyMb": settings.max_body_mb,
+                    "maxWaitMs": settings.max_request_wait_time,
                 }
             ),
             "readyTimeoutSeconds": settings.ready_timeout_seconds,
@@ -200,8 +202,8 @@ def _unused(image: ImageInputs) -> tuple[str, ...]:
 
 
 def _warnings(deployment: Deployment, unused: tuple[str, ...]) -> tuple[Problem, ...]:
-    cores, wait = deployment.settings.cpu_cores, deployment.settings.max_request_wait_time
-    if not unused and not wait and (cores is None or float(cores).is_integer()):
+    cores = deployment.settings.cpu_cores
+    if not unused and (cores is None or float(cores).is_integer()):
         return ()
     subject = f"Service/{deployment.service}"
     at: Position | None = deployment.environment.position or deployment.position
@@ -213,7 +215,7 @@ def _warnings(deployment: Deployment, unused: tuple[str, ...]) -> tuple[Problem,
             subject=subject,
             severity=Severity.WARNING,
         )
-        for name in (*unused, *(("maxRequestWaitTime",) if wait else ()))
+        for name in unused
     ]
     if cores is not None and not float(cores).is_integer():
         found.append(

@@ -138,6 +138,8 @@ def _arguments(spec: Spec, service: str, version: str, code: Path) -> list[str]:
     arguments += ["--graceful-seconds", f"{float(cast('float', spec['drainSeconds'])):g}"]
     if "maxBodyMb" in scoring:
         arguments += ["--max-body-bytes", str(int(float(scoring["maxBodyMb"]) * 1e6))]
+    if "maxWaitMs" in scoring:
+        arguments += ["--max-wait-ms", str(scoring["maxWaitMs"])]
     tls = _section(spec, "tls")
     if tls:
         arguments += ["--tls-cert", str(tls["certFile"]), "--tls-key", str(tls["keyFile"])]
