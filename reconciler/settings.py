@@ -202,9 +202,37 @@ class Environments(Group):
     parallel: int = Field(default=2, ge=1, le=64, description="Builds at once.")
 
 
+class AcrSettings(Group):
+    """The Azure Container Registry that builds images with `images.builder: acr`."""
+
+    registry: str = Field(
+        default="", pattern=r"^([A-Za-z0-9]{5,50})?$", description="The registry's name, without a domain."
+    )
+    resource_group: str = Field(default="", description="The resource group that it is in.")
+    subscription: str = Field(default="", description="Id of the subscription.")
+    architecture: Literal["amd64", "arm64", "386"] = Field(
+        default="amd64", description="Of the machines that images are for."
+    )
+    host: str = Field(
+        default="",
+        pattern=r"^[a-z0-9.:-]*$",
+        description="Where it answers container engines. Empty: its name in the domain of `azure.cloud`.",
+    )
+    management_url: str = Field(
+        default="",
+        pattern=r"^(https://.+)?$",
+        description="Address of Azure Resource Manager. Empty: that of `azure.cloud`.",
+    )
+    poll_seconds: float = Field(default=2.0, gt=0, description="Seconds between two looks at a build.")
+
+
 class Images(Group):
     """How images for containers are built, and where they are pushed."""
 
+    builder: Literal["engine", "acr"] = Field(
+        default="engine", description="Who builds: this machine's container engine, or an Azure Container Registry."
+    )
+    acr: AcrSettings = Field(default=AcrSettings(), description="The registry that builds.")
     base: str = Field(
         default="python:{python}-slim",
         min_length=1,
@@ -222,6 +250,11 @@ class Images(Group):
         pattern=r"^((env|file):.+)?$",
         description="Where the password is: `env:NAME` or `file:PATH`; never the password itself.",
     )
+    platforms: tuple[Annotated[str, Field(pattern=r"^linux/(amd64|arm64)$")], ...] = Field(
+        default=(),
+        description="Architectures that each image is built for, with `docker buildx`, and pushed under one name. "
+        "Empty: the engine's own.",
+    )
     offline: bool = Field(
         default=False, description="Packages are fetched by this program and copied in; the build needs no network."
     )
@@ -231,6 +264,11 @@ class Images(Group):
     build_seconds: float = Field(default=3600.0, gt=0, description="Longest time for building an image.")
     parallel: int = Field(default=2, ge=1, le=64, description="Builds at once.")
     retain_seconds: float = Field(default=7 * 86400.0, ge=0, description="How long an unused image is kept.")
+    retain_count: int | None = Field(
+        default=None,
+        ge=0,
+        description="How many unused images are kept, the newest. Null: all of them.",
+    )
 
 
 class Docker(Group):

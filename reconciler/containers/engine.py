@@ -147,20 +147,28 @@ class Engine:
         except MissingError:
             return None
 
-    def images(self, label: str) -> list[Mapping[str, Any]]:
-        """All images with a label, as listed."""
+    def images(self, label: str, *, dangling: bool = False) -> list[Mapping[str, Any]]:
+        """All images with a label, as listed; only those without a name if `dangling`."""
+        filters: dict[str, Any] = {"label": label, **({"dangling": True} if dangling else {})}
         with self.calls("listing images"):
-            return list(self.api.images(filters={"label": label}))
+            return list(self.api.images(filters=filters))
 
-    def pull(self, reference: str, credentials: Mapping[str, str] | None = None) -> None:
-        """Fetches an image.
+    def pull(self, reference: str, credentials: Mapping[str, str] | None = None, platform: str = "") -> None:
+        """Fetches an image, for another architecture than the engine's own if that is named.
 
         Raises:
             TerminalError: The registry does not have it. AccessError: It wants (other) credentials.
         """
         repository, _, tag = split_reference(reference)
         with self.calls(f"pulling {reference}"):
-            lines = self.api.pull(repository, tag or "latest", stream=True, decode=True, auth_config=credentials or {})
+            lines = self.api.pull(
+                repository,
+                tag or "latest",
+                stream=True,
+                decode=True,
+                auth_config=credentials or {},
+                platform=platform or None,
+            )
             for line in cast("Iterator[Mapping[str, Any]]", lines):
                 if "error" in line:
                     raise said(str(line["error"]), f"pulling {reference}")

@@ -86,6 +86,8 @@ class Registry:
 class Environment:
     """The declared inputs of a Python environment; its identity is their digest, its lock is an output.
 
+    What only conda has comes from the base image's conda if `conda_packages`.
+
     Without slots, so that one environment that thousands of services share computes its identity once.
     """
 
@@ -95,6 +97,7 @@ class Environment:
     requirements_file: File | None = None
     requirements: tuple[str, ...] = ()
     raw_requests: bool = False
+    conda_packages: bool = False
     position: Position | None = None
 
     @cached_property
@@ -109,6 +112,7 @@ class Environment:
                 "requirementsFile": self.requirements_file.data.hex() if self.requirements_file else None,
                 "requirements": list(self.requirements),
                 "rawRequests": self.raw_requests,
+                **({"condaPackages": True} if self.conda_packages else {}),
             }
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from reconciler.core.change import Action, Change, Disruption, Kept, Refusal, Way
 from reconciler.core.dataclass import dataclass, field
@@ -46,8 +46,9 @@ def unwanted(
         candidates |= {
             i for i, o in observation.resources.items() if i not in wanted and o.owned_by(situation.installation)
         }
+    surplus = _surplus(situation, candidates)
     for id_ in sorted(candidates - arrivals.renamed()):
-        outcome = _verdict(situation, id_, situation.baselines.get(id_), arrivals)
+        outcome = _verdict(situation, id_, situation.baselines.get(id_), arrivals, surplus)
         if isinstance(outcome, Change):
             changes.append(outcome)
         elif isinstance(outcome, Kept):
@@ -59,7 +60,11 @@ def unwanted(
 
 
 def _verdict(
-    situation: Situation, id_: ResourceId, baseline: Baseline | None, arrivals: Arrivals
+    situation: Situation,
+    id_: ResourceId,
+    baseline: Baseline | None,
+    arrivals: Arrivals,
+    surplus: frozenset[ResourceId],
 ) -> Change | Kept | Refusal:
     observation = situation.observations.get(id_.target)
     if observation is None:
@@ -89,7 +94,7 @@ def _verdict(
     capabilities = situation.capabilities[id_.target]
     if id_.kind in capabilities.retained:
         age = situation.now - (baseline.unused_since if baseline.unused_since is not None else situation.now)
-        if age < capabilities.retain_seconds:
+        if age < capabilities.retain_seconds and id_ not in surplus:
             days = (capabilities.retain_seconds - age) / 86400
             return Kept(id_, f"not used any more; collected in {days:.0f} days", "retained")
     if observed.busy:
@@ -104,7 +109,7 @@ def _verdict(
     return Change(
         id_,
         Action.DELETE,
-        _why(situation, id_, successor, new),
+        _why(situation, id_, successor, new, surplus),
         service,
         observed=observed,
         disruption=_disruption(situation, observed, arrivals.changes.get(new) if new is not None else None),
@@ -113,10 +118,30 @@ def _verdict(
     )
 
 
-def _why(situation: Situation, id_: ResourceId, successor: str, new: ResourceId | None) -> str:
+def _surplus(situation: Situation, candidates: Iterable[ResourceId]) -> frozenset[ResourceId]:
+    """Unused artifacts beyond the number that is kept: those that have been unused for longest."""
+    unused: dict[str, list[tuple[float, ResourceId]]] = {}
+    for id_ in candidates:
+        capabilities, baseline = situation.capabilities.get(id_.target), situation.baselines.get(id_)
+        if capabilities and baseline and capabilities.retain_count is not None and id_.kind in capabilities.retained:
+            since = baseline.unused_since if baseline.unused_since is not None else situation.now
+            unused.setdefault(id_.target, []).append((-since, id_))
+    return frozenset(
+        id_
+        for target, found in unused.items()
+        for _, id_ in sorted(found)[situation.capabilities[target].retain_count :]
+    )
+
+
+def _why(
+    situation: Situation, id_: ResourceId, successor: str, new: ResourceId | None, surplus: frozenset[ResourceId]
+) -> str:
     if successor:
         return f"moved to {new or f'service {successor}'}"
-    return "unused for long" if id_.kind in situation.capabilities[id_.target].retained else "taken out of Git"
+    capabilities = situation.capabilities[id_.target]
+    if id_.kind not in capabilities.retained:
+        return "taken out of Git"
+    return f"unused, and {capabilities.retain_count} newer are kept" if id_ in surplus else "unused for long"
 
 
 def _disruption(situation: Situation, observed: Observed, arriving: Change | None) -> Disruption:

@@ -91,6 +91,7 @@ def resolve_inference(
         requirements_file=loaded.get("requirementsFile"),
         requirements=tuple(written.get("dependencies", ())),
         raw_requests=facts.raw,
+        conda_packages=spec.get("condaPackages") == "baseImage",
         position=next(
             (document.at(f"/spec/{key}") for key in ("condaFile", "requirementsFile", "environment") if key in spec),
             document.position,

@@ -28,6 +28,13 @@ VAULT_SUFFIXES: Mapping[str, str] = {
     "china": "vault.azure.cn",
     "usGovernment": "vault.usgovcloudapi.net",
 }
+# "az cloud show", suffixes.acrLoginServerEndpoint and endpoints.resourceManager.
+REGISTRY_SUFFIXES: Mapping[str, str] = {"public": "azurecr.io", "china": "azurecr.cn", "usGovernment": "azurecr.us"}
+MANAGEMENT: Mapping[str, str] = {
+    "public": "https://management.azure.com",
+    "china": "https://management.chinacloudapi.cn",
+    "usGovernment": "https://management.usgovcloudapi.net",
+}
 
 # azidentity of the SDK for Go, "Environment variables"; IDENTITY_*: managed identities outside of virtual machines.
 _PASSED_ON = (

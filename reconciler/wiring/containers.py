@@ -12,6 +12,8 @@ from reconciler.artifacts.images.settings import ImageSettings
 from reconciler.core.errors import InvalidError, ReconcilerError
 
 if TYPE_CHECKING:
+    from reconciler.artifacts.images.acr_service import AcrService
+    from reconciler.artifacts.images.builder import Builder
     from reconciler.artifacts.images.driver import ImagesDriver
     from reconciler.containers.engine import Engine
     from reconciler.core.contents import Contents
@@ -35,13 +37,75 @@ def image_settings(settings: Settings | None) -> ImageSettings:
         return ImageSettings()
     own = settings.images
     registry = None
-    if own.registry:
+    if address := registry_of(settings):
         source, _, name = own.registry_password.partition(":")
         password = SecretRef(f"operator-{source}", name) if name else None
-        registry = Registry(own.registry.rstrip("/"), own.registry_username or None, password)
+        registry = Registry(address, own.registry_username or None, password)
     return ImageSettings(
-        own.base, registry, own.offline, own.network, own.build_seconds, own.parallel, own.retain_seconds
+        own.base,
+        registry,
+        own.offline,
+        own.network,
+        own.build_seconds,
+        own.parallel,
+        own.retain_seconds,
+        own.retain_count,
+        own.platforms,
     )
+
+
+def registry_of(settings: Settings) -> str:
+    """Where images are pushed, with a path; "" for nowhere. What a registry builds stays in it.
+
+    Raises:
+        InvalidError: A registry is to build, and settings are missing, or it is to push to another one.
+    """
+    own = settings.images
+    address = own.registry.rstrip("/")
+    if own.platforms and (own.builder == "acr" or not address):
+        why = "a registry builds for one" if own.builder == "acr" else "only a registry keeps them together"
+        raise InvalidError(
+            f"images.platforms asks for architectures by name, and {why}",
+            hint="set images.acr.architecture in its place" if own.builder == "acr" else "set images.registry, too",
+        )
+    if own.builder != "acr":
+        return address
+    named = {"registry": own.acr.registry, "resourceGroup": own.acr.resource_group}
+    named["subscription"] = own.acr.subscription
+    if missing := [f"images.acr.{name}" for name, value in named.items() if not value]:
+        raise InvalidError(
+            f"images.builder is acr, and {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set",
+            hint="say which registry builds, or leave images.builder out",
+        )
+    host = acr_host(settings)
+    if address and address != host and not address.startswith(f"{host}/"):
+        raise InvalidError(
+            f"images.registry is {address}, and images are built at {host}",
+            hint="leave images.registry out, or give a path at that registry",
+        )
+    return address or host
+
+
+def acr_host(settings: Settings) -> str:
+    """Where the registry that builds answers engines."""
+    from reconciler.secrets.azure_login import REGISTRY_SUFFIXES
+
+    acr = settings.images.acr
+    return acr.host or f"{acr.registry.lower()}.{REGISTRY_SUFFIXES[settings.azure.cloud]}"
+
+
+def acr_service(settings: Settings) -> AcrService:
+    """The Azure Container Registry that builds."""
+    from reconciler.artifacts.images.acr_service import AcrPlace, AcrService
+    from reconciler.secrets.azure_login import MANAGEMENT, credential_of
+    from reconciler.wiring.operator import azure_login
+
+    acr = settings.images.acr
+    login = azure_login(settings, os.environ)
+    management = acr.management_url.rstrip("/") or MANAGEMENT[settings.azure.cloud]
+    host = acr_host(settings)
+    place = AcrPlace(acr.registry, acr.resource_group, acr.subscription, host, management, login.transport)
+    return AcrService(place, lambda: credential_of(login))
 
 
 def revealing(reveal: Callable[[Any], str]) -> Callable[[Any], str]:
@@ -71,8 +135,9 @@ def images_driver(
     reveal: Callable[[Any], str],
     installation: str,
 ) -> ImagesDriver:
-    """The driver of `registry/images`, on the machine's own engine."""
+    """The driver of `registry/images`, with the machine's own engine or a registry that builds."""
     from reconciler.artifacts.images.driver import ImagesDriver, Making
+    from reconciler.artifacts.images.engine_builder import EngineBuilder
     from reconciler.containers.engine import Engine
     from reconciler.containers.place import find_place
     from reconciler.serving import RUNTIME_VERSION
@@ -85,7 +150,21 @@ def images_driver(
             engine.append(Engine(find_place({}, os.environ)))
         return engine[0]
 
-    def builder(folder: Path) -> Any:
+    if settings is not None and settings.images.builder == "acr":
+        from reconciler.artifacts.images.acr import AcrBuilder
+
+        acr = settings.images.acr
+        folder = places.state_dir / "images" / ".work"
+        builder: Builder = AcrBuilder(acr_service(settings), folder, acr.architecture, acr.poll_seconds)
+    elif own.platforms:
+        from reconciler.artifacts.images.buildx_builder import BuildxBuilder
+        from reconciler.containers.buildx import Buildx
+
+        builder = BuildxBuilder(connect, Buildx(find_place({}, os.environ), os.environ), own)
+    else:
+        builder = EngineBuilder(connect, own)
+
+    def maker(folder: Path) -> Any:
         from reconciler.artifacts.environments.runtime import runtime_path
         from reconciler.artifacts.environments.settings import EnvironmentSettings
         from reconciler.artifacts.environments.uv import Uv
@@ -99,10 +178,10 @@ def images_driver(
             return root if len(of) != 1 else root.parent.parent
 
         parts = Parts(contents, lambda: runtime_path(places.state_dir), models, uv)
-        return ImageBuilder(connect(), parts, own, places.state_dir, folder)
+        return ImageBuilder(builder, parts, own, places.state_dir, folder)
 
-    making = Making(builder, revealing(reveal))
-    return ImagesDriver(places.state_dir, own, connect, making, installation, RUNTIME_VERSION)
+    making = Making(builder, maker, revealing(reveal))
+    return ImagesDriver(places.state_dir, own, making, installation, RUNTIME_VERSION)
 
 
 def docker_driver(
@@ -118,10 +197,14 @@ def docker_driver(
     own = image_settings(settings)
     reveal = revealing(keyring.reveal)
 
+    service = acr_service(settings) if settings is not None and settings.images.builder == "acr" else None
+
     def login(reference: str) -> Mapping[str, str] | None:
         registry = own.registry
-        if registry is None or registry.password is None or not reference.startswith(f"{registry.address}/"):
+        if registry is None or not reference.startswith(f"{registry.address}/"):
             return None
+        if registry.password is None:
+            return service.login() if service is not None else None
         return {"username": str(registry.username or ""), "password": reveal(registry.password)}
 
     parts = Parts(
@@ -141,7 +224,7 @@ def naming(settings: Settings | None) -> Naming:
 
     if settings is None:
         return Naming(ImageSettings().default_base)
-    return Naming(settings.images.base, settings.images.registry.rstrip("/"), settings.docker.volumes)
+    return Naming(settings.images.base, registry_of(settings), settings.docker.volumes)
 
 
 def local_renderer(target: Target, settings: Settings | None) -> Renderer:

@@ -813,6 +813,23 @@ def test_artifacts_are_kept_for_a_while_and_come_back_into_use() -> None:
     assert loop.baselines[id_of("one")].unused_since is None
 
 
+def test_of_unused_artifacts_the_last_used_ones_are_kept() -> None:
+    """Beyond the number that is kept they go before their time, those first that nothing needed for longest."""
+    capabilities = Capabilities(
+        frozenset({KIND}), retained=frozenset({KIND}), retain_seconds=7 * 86400.0, retain_count=2
+    )
+    names = ["newest", "new", "old", "oldest"]
+    loop, _ = served(*names)
+    loop.target.capabilities = capabilities
+    assert not [*plan(loop.situation([], now=1e6)).effective()][2:]
+    for age, name in enumerate(names):
+        loop.baselines[id_of(name)] = replace(loop.baselines[id_of(name)], unused_since=1e6 - age)
+    made = plan(loop.situation([], now=1e6 + 1))
+    assert sorted(c.id.name for c in made.effective()) == ["old", "oldest"]
+    assert {c.reason for c in made.effective()} == {"unused, and 2 newer are kept"}
+    assert sorted(k.id.name for k in made.kept) == ["new", "newest"]
+
+
 def test_a_rename_is_pointed_out() -> None:
     """A creation with the content of a deletion says that it looks like a rename; another one does not."""
     loop, _ = served("old", "bystander", spec={"a": 1})

@@ -6,6 +6,7 @@ Nothing is executed and no solver is asked; what a name or version means is in `
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -29,11 +30,21 @@ _TEXT = "tag:yaml.org,2002:str"
 _yaml: Any = yaml  # the functions' stubs are partly untyped
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _KNOWN = frozenset({"name", "channels", "dependencies", "prefix", "variables"})
-_HINT = "give a package that PyPI has, or remove the line"
+_HINT = (
+    "give a package that PyPI has, remove the line, or build on an image with micromamba or conda and say "
+    "`condaPackages: baseImage`"
+)
+# What names a channel: its name, or its address (https://docs.conda.io, "Managing channels").
+_FOR_CONDA = re.compile(r"([A-Za-z0-9][\w.:/-]*::)?[A-Za-z0-9_][\w .+*!<>=|,~-]*")
+_CHANNEL = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.:/~%+-]*$")
 
 
-def parse_conda_file(file: File) -> Requirements:
-    """What a conda file asks for; never raises, what is wrong is among the problems."""
+def parse_conda_file(file: File, *, conda: bool = False) -> Requirements:
+    """What a conda file asks for; never raises, what is wrong is among the problems.
+
+    Args:
+        conda: Packages without a twin are kept for conda itself, in place of a problem for each.
+    """
     text = decode(file, "conda file")
     if isinstance(text, Problem):
         return Requirements(problems=(text,))
@@ -61,12 +72,14 @@ def parse_conda_file(file: File) -> Requirements:
                 f"a conda file has no key '{_short(name)}'", _at(file.path, key), "the packages go below 'dependencies'"
             )
         elif name == "dependencies":
-            result += _dependencies(value, file.path)
+            result += _dependencies(value, file.path, conda)
+        elif name == "channels" and conda:
+            result += _channels(value, file.path)
         seen.add(name)
     return result
 
 
-def _dependencies(node: yaml.Node, path: str) -> Requirements:
+def _dependencies(node: yaml.Node, path: str, conda: bool) -> Requirements:
     if _is_null(node):
         return Requirements()
     if not isinstance(node, yaml.SequenceNode):
@@ -74,7 +87,7 @@ def _dependencies(node: yaml.Node, path: str) -> Requirements:
     result = Requirements()
     for item in node.value:
         if isinstance(item, yaml.ScalarNode) and item.tag == _TEXT:
-            result += _dependency(str(item.value), _at(path, item))
+            result += _dependency(str(item.value), _at(path, item), conda)
         elif isinstance(item, yaml.MappingNode):
             for key, value in item.value:
                 if key.value == "pip":
@@ -105,11 +118,13 @@ def _pip(node: yaml.Node, path: str) -> Requirements:
     return result + parse_lines(lines)
 
 
-def _dependency(text: str, position: Position) -> Requirements:
+def _dependency(text: str, position: Position, conda: bool) -> Requirements:
     named = package_name(text) if "://" not in text else ""
     if named in DROPPED:
         return Requirements(notes=(_note(f"{named} is not needed: Python or the wheels bring it", position),))
-    if reason := no_twin(named):
+    if (reason := no_twin(named)) and conda:
+        return _for_conda(named, text, position)
+    if reason:
         problem = Problem("no-pypi-twin", f"conda's {named} cannot be had here: {reason}", position, _HINT)
         return Requirements(problems=(problem,))
     try:
@@ -129,6 +144,28 @@ def _dependency(text: str, position: Position) -> Requirements:
         specifiers += ".*"
     result = give_way([Requirement(name, f"{name}{specifiers}", position)])
     return Requirements(notes=tuple(notes)) + result
+
+
+def _for_conda(name: str, text: str, position: Position) -> Requirements:
+    """A package for conda, once its line is known to be one: it becomes an argument of a command."""
+    if not _FOR_CONDA.fullmatch(text.strip()):
+        return _wrong("conda would not understand this", position, "write it as name=1.2 or name>=1.2,<2")
+    return Requirements(conda=(Requirement(name, text.strip(), position),))
+
+
+def _channels(node: yaml.Node, path: str) -> Requirements:
+    if _is_null(node):
+        return Requirements()
+    if not isinstance(node, yaml.SequenceNode):
+        return _wrong("'channels' is a list", _at(path, node))
+    result = Requirements()
+    for item in node.value:
+        if isinstance(item, yaml.ScalarNode) and _CHANNEL.match(str(item.value)):
+            # "No defaults" is how conda files say what is so here anyway.
+            result += Requirements(channels=(str(item.value),) if item.value != "nodefaults" else ())
+        else:
+            result += _wrong("a channel is a name such as conda-forge, or an address", _at(path, item))
+    return result
 
 
 def _compose(text: str, path: str) -> yaml.Node | Problem | None:

@@ -26,14 +26,18 @@ RAW_REQUIREMENTS = ("werkzeug>=3.1",)
 
 
 @lru_cache(maxsize=1024)
-def declared(environment: Environment) -> Requirements:
-    """The user's requirements, sorted, each once, and the declared Python as specifiers ("" for any)."""
+def declared(environment: Environment, *, conda: bool = False) -> Requirements:
+    """The user's requirements, sorted, each once, and the declared Python as specifiers ("" for any).
+
+    Args:
+        conda: Whether there is a conda for what only conda has.
+    """
     listed = parse_lines((line, environment.position) for line in environment.requirements)
     result = _python(environment) + listed
     if environment.requirements_file:
         result += parse_requirements_file(environment.requirements_file)
     if environment.conda_file:
-        result += parse_conda_file(environment.conda_file)
+        result += parse_conda_file(environment.conda_file, conda=conda)
     if environment.runtime not in RUNTIMES:
         known = " and ".join(RUNTIMES)
         message = f"there is no runtime '{environment.runtime}', only {known}"
@@ -49,6 +53,8 @@ def declared(environment: Environment) -> Requirements:
         tuple(dict.fromkeys(result.problems)),
         tuple(dict.fromkeys(result.notes)),
         result.python_position or environment.position,
+        tuple({item.text: item for item in sorted(result.conda, key=lambda item: item.text)}.values()),
+        tuple(dict.fromkeys(result.channels)),
     )
 
 

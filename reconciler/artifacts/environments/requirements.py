@@ -61,6 +61,7 @@ class Requirements:
     Args:
         python: Version specifiers for the interpreter (`==3.6.2`), None if the file does not say.
         notes: What was understood differently than it was written (dropped, renamed); harmless.
+        conda: Packages that only conda has, as the conda file names them. channels: Where that has them from.
     """
 
     python: str | None = None
@@ -68,6 +69,8 @@ class Requirements:
     problems: tuple[Problem, ...] = ()
     notes: tuple[Problem, ...] = ()
     python_position: Position | None = None
+    conda: tuple[Requirement, ...] = ()
+    channels: tuple[str, ...] = ()
 
     def __add__(self, other: Requirements) -> Requirements:
         """Both together; the first that names a Python wins."""
@@ -78,6 +81,8 @@ class Requirements:
             self.problems + other.problems,
             self.notes + other.notes,
             first.python_position,
+            self.conda + other.conda,
+            self.channels + other.channels,
         )
 
 

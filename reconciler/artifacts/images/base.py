@@ -25,18 +25,23 @@ class Base:
         python: Its Python's version.
         machine: As `uname -m` says it.
         glibc: Its C library's minor version.
-        conda: Path of micromamba or conda in it, "" for neither.
+        conda: Path of micromamba or conda in it, "" for neither. java: Of its Java runtime, "" for none.
+        reference: What is built on in its place: the same image, said exactly; "" for its name.
     """
 
     id: str
-    python: tuple[int, int, int]
+    python: tuple[int, int, int] | None
     machine: str
     glibc: int
     conda: str = ""
+    java: str = ""
+    reference: str = ""
 
     @property
     def short(self) -> str:
-        """`3.11`."""
+        """`3.11`; "" where there is none."""
+        if self.python is None:
+            return ""
         return f"{self.python[0]}.{self.python[1]}"
 
     @property
@@ -45,7 +50,7 @@ class Base:
         return f"{self.machine}-manylinux_2_{next(minor for minor in _GLIBC if minor <= self.glibc)}"
 
 
-def base_of(engine: Engine, reference: str, credentials: Mapping[str, str] | None) -> Base:
+def base_of(engine: Engine, reference: str, credentials: Mapping[str, str] | None, platform: str = "") -> Base:
     """Fetches a base image if the engine has none of that name, and looks what it brings.
 
     Raises:
@@ -55,7 +60,7 @@ def base_of(engine: Engine, reference: str, credentials: Mapping[str, str] | Non
     found = engine.image(reference)
     if found is None:
         try:
-            engine.pull(reference, credentials)
+            engine.pull(reference, credentials, platform)
         except MissingError as error:
             raise TerminalError(
                 f"there is no base image {reference}: {error.message}", hint="check `baseImage` and its registry"
@@ -67,21 +72,35 @@ def base_of(engine: Engine, reference: str, credentials: Mapping[str, str] | Non
 
 
 def _probed(engine: Engine, reference: str, image: str) -> Base:
-    said = _output(engine, image)
+    return read_probe(reference, image, _output(engine, image))
+
+
+def read_probe(reference: str, image: str, said: str) -> Base:
+    """What `recipe.PROBE` printed in a base image.
+
+    Args:
+        image: Its id; "" where that is not known.
+
+    Raises:
+        TerminalError: It cannot be built on; the message has the list of what it must have.
+    """
     try:
         facts = cast("Mapping[str, Any]", json.loads(said.strip().splitlines()[-1]))
-        numbers = cast("list[int]", facts["python"])
-        python = (int(numbers[0]), int(numbers[1]), int(numbers[2]))
+        numbers = cast("list[int] | None", facts["python"])
+        python = None if numbers is None else (int(numbers[0]), int(numbers[1]), int(numbers[2]))
     except (ValueError, KeyError, IndexError, TypeError):
         last = said.strip().splitlines()[-1:] or ["it printed nothing"]
-        raise _unfit(reference, f"no Python could be run in it: {last[0][:200]}") from None
-    if python < OLDEST_PYTHON:
-        raise _unfit(reference, f"its Python is {'.'.join(map(str, python))}")
+        raise unfit(reference, f"no Python could be run in it: {last[0][:200]}") from None
+    conda = str(facts.get("conda") or "")
+    if python is None and not conda:
+        raise unfit(reference, "there is no Python on its PATH")
+    if python is not None and python < OLDEST_PYTHON and not conda:
+        raise unfit(reference, f"its Python is {'.'.join(map(str, python))}")
     name, _, version = str(facts.get("glibc") or "").partition(" ")
     minor = version.rpartition(".")[2]
     if name != "glibc" or not minor.isdecimal():
-        raise _unfit(reference, "its C library is not glibc")
-    return Base(image, python, str(facts["machine"]), max(int(minor), _GLIBC[-1]), str(facts.get("conda") or ""))
+        raise unfit(reference, "its C library is not glibc")
+    return Base(image, python, str(facts["machine"]), max(int(minor), _GLIBC[-1]), conda, str(facts.get("java") or ""))
 
 
 def _output(engine: Engine, image: str, command: tuple[str, ...] = PROBE) -> str:
@@ -104,7 +123,8 @@ def _output(engine: Engine, image: str, command: tuple[str, ...] = PROBE) -> str
         engine.remove(container)
 
 
-def _unfit(reference: str, why: str) -> TerminalError:
+def unfit(reference: str, why: str) -> TerminalError:
+    """The error of a base image that cannot be built on, with the list of what one must have."""
     wanted = ".".join(map(str, OLDEST_PYTHON))
     return TerminalError(
         f"base image {reference} cannot be built on: {why}",

@@ -1,34 +1,36 @@
-"""Builds one image from its spec: base, lock, context, engine, push. Nothing is left behind by a build that fails."""
+"""Makes one image from its spec: base, lock, context, and the builder's work."""
 
 from __future__ import annotations
 
-import re
+import platform
+import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
 from reconciler.artifacts.environments.lock import Lock, LockStore, Platform, Wanted, resolve, wheels_only
-from reconciler.artifacts.environments.uv import Limits, Stopped, Uv
-from reconciler.artifacts.images.base import Base, base_of
+from reconciler.artifacts.environments.uv import Limits, Uv
+from reconciler.artifacts.images.base import OLDEST_PYTHON, Base, unfit
+from reconciler.artifacts.images.builder import Builder, Credentials, Log, Order
 from reconciler.artifacts.images.context import Context
 from reconciler.artifacts.images.recipe import (
+    CONDA,
     LABEL_IDENTITY,
     LABEL_LOCK,
+    LABEL_PYTHON,
     LABEL_RECIPE,
     LABEL_RUNTIME,
     Recipe,
 )
+from reconciler.artifacts.images.render import JAVA_HINT
 from reconciler.artifacts.images.settings import ImageSettings
-from reconciler.containers.engine import Engine, said, split_reference
+from reconciler.containers.engine import split_reference
 from reconciler.core.contents import Contents
-from reconciler.core.errors import InvalidError, TargetError, TerminalError, UnavailableError
-
-_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\r")
-_LAST_LINES = 12
+from reconciler.core.errors import InvalidError, TerminalError, UnavailableError
+from reconciler.core.values import digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Built:
     """What a build gave.
 
     Args:
-        id: The engine's id of the image. digest: The registry's digest of it, "" if it was not pushed.
+        id: The builder's id of the image. digest: The registry's digest of it, "" if it was not pushed.
         lock: Digest of the lock that was installed. python: Version of its Python.
     """
 
@@ -64,103 +66,82 @@ class Built:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """For registries, revealed at the moment of need.
-
-    Args:
-        base: For pulling the base image. push: For pushing the image.
-    """
-
-    base: Mapping[str, str] | None = None
-    push: Mapping[str, str] | None = None
-
-
 class ImageBuilder:
-    """Builds images on one engine.
+    """Makes images with one builder.
 
     Args:
         state_dir: Where locks are kept.
         folder: A folder of ours for what a build needs on disk.
     """
 
-    def __init__(self, engine: Engine, parts: Parts, settings: ImageSettings, state_dir: Path, folder: Path) -> None:
-        self._engine = engine
+    def __init__(self, builder: Builder, parts: Parts, settings: ImageSettings, state_dir: Path, folder: Path) -> None:
+        self._builder = builder
         self._parts = parts
         self._settings = settings
         self._locks = LockStore(state_dir)
         self._folder = folder
 
-    def build(
-        self, spec: Mapping[str, Any], credentials: Credentials, limits: Limits, log: Callable[[str], None]
-    ) -> Built:
-        """Makes the image of a spec (the normal form of `registry/images`), unless the engine has its content already.
+    def build(self, spec: Mapping[str, Any], credentials: Credentials, limits: Limits, log: Log) -> Built:
+        """Makes the image of a spec (the normal form of `registry/images`), unless its content is there already.
 
         Raises:
             Stopped: `limits.stop` was set. TargetError: It failed; the message ends with the last lines.
         """
-        reference = str(spec["reference"])
-        known = self._known(str(spec["identity"]))
-        if known is None:
-            self._make(spec, credentials, limits, log)
-            known = self._known(str(spec["identity"]))
-            if known is None:
-                raise UnavailableError(f"{reference} was built and cannot be found on the engine")
+        identity, reference = str(spec["identity"]), str(spec["reference"])
+        order = Order(identity, reference, "", bool(spec.get("pushed")), credentials)
+        image = self._builder.find(identity, reference)
+        if image is None:
+            for platform_ in self._builder.platforms:
+                self._make(spec, replace(order, platform=platform_), limits, log)
+            image = self._builder.find(identity, reference)
+            if image is None:
+                raise UnavailableError(f"{reference} was built and cannot be found")
         else:
-            log("the engine has this content already; nothing is built")
-        image = str(known["Id"])
-        self._tag(image, reference)
-        digest = self._push(reference, credentials, limits, log) if spec.get("pushed") else ""
-        labels = cast("Mapping[str, str]", cast("Mapping[str, Any]", known.get("Config") or {}).get("Labels") or {})
-        python = labels.get("dev.reconciler.image.python", "")
-        return Built(image, digest, labels.get(LABEL_LOCK, ""), python, int(known.get("Size") or 0))
+            log("this content was built already")
+        pushed = self._builder.publish(image, order, limits, log)
+        labels = image.labels
+        return Built(image.id, pushed, labels.get(LABEL_LOCK, ""), labels.get(LABEL_PYTHON, ""), image.size)
 
-    def _known(self, identity: str) -> Mapping[str, Any] | None:
-        listed = self._engine.images(f"{LABEL_IDENTITY}={identity}")
-        found = [image for item in listed if (image := self._engine.image(str(item["Id"]))) is not None]
-        return max(found, key=lambda image: str(image.get("Created")), default=None)
-
-    def _tag(self, image: str, reference: str) -> None:
-        repository, _, tag = split_reference(reference)
-        with self._engine.calls(f"naming {reference}"):
-            self._engine.api.tag(image, repository, tag)
-
-    def _make(
-        self, spec: Mapping[str, Any], credentials: Credentials, limits: Limits, log: Callable[[str], None]
-    ) -> None:
+    def _make(self, spec: Mapping[str, Any], order: Order, limits: Limits, log: Log) -> None:
         base_reference = str(spec["base"])
         log(f"base image {base_reference}")
-        base = base_of(self._engine, base_reference, credentials.base)
+        base, conda = _with_conda(
+            self._builder.base(base_reference, order.platform, order.credentials, limits, log), spec
+        )
         lock = self._lock(spec, base, limits, log)
         entry = cast("Mapping[str, Any]", spec["entry"])
         models = cast("Sequence[Mapping[str, Any]]", spec.get("models") or ())
+        stage = digest([base.id or base_reference, lock.digest, self._settings.offline, list(conda)])[:16]
+        labels = {
+            LABEL_IDENTITY: order.identity,
+            LABEL_RECIPE: str(spec["recipe"]),
+            LABEL_RUNTIME: str(spec["runtime"]),
+            LABEL_LOCK: lock.digest,
+            LABEL_PYTHON: ".".join(map(str, base.python or ())),
+            "org.opencontainers.image.title": split_reference(order.reference)[0].rpartition("/")[2],
+            "org.opencontainers.image.version": order.identity[:12],
+            "org.opencontainers.image.base.name": base_reference,
+            **({"org.opencontainers.image.base.digest": base.id} if base.id else {}),
+        }
         recipe = Recipe(
-            base_reference,
+            base.reference or base_reference,
             str(entry["script"]),
             [(str(model["name"]), str(model["version"])) for model in models],
             str(spec.get("extraSteps") or ""),
             self._settings.offline,
+            conda,
+            stage,
+            labels,
         )
-        labels = {
-            LABEL_IDENTITY: str(spec["identity"]),
-            LABEL_RECIPE: str(spec["recipe"]),
-            LABEL_RUNTIME: str(spec["runtime"]),
-            LABEL_LOCK: lock.digest,
-            "dev.reconciler.image.python": ".".join(map(str, base.python)),
-            "org.opencontainers.image.title": split_reference(str(spec["reference"]))[0].rpartition("/")[2],
-            "org.opencontainers.image.version": str(spec["identity"])[:12],
-            "org.opencontainers.image.base.name": base_reference,
-            "org.opencontainers.image.base.digest": base.id,
-        }
         self._folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=self._folder) as archive:
             context = Context(archive)
             context.text("Dockerfile", recipe.dockerfile())
             self._fill(context, spec, models, lock, base, limits, log)
             context.close()
-            log(f"sending {archive.tell() / 1e6:.1f} MB to the engine")
+            log(f"sending {archive.tell() / 1e6:.1f} MB to be built")
             archive.seek(0)
-            self._run(archive, labels, limits, log)
+            self._builder.build(archive, replace(order, stage=stage), limits, log)
 
     def _fill(
         self,
@@ -170,16 +151,12 @@ class ImageBuilder:
         lock: Lock,
         base: Base,
         limits: Limits,
-        log: Callable[[str], None],
+        log: Log,
     ) -> None:
-        from uv import find_uv_bin
-
         context.text("build/requirements.txt", lock.text)
         if self._settings.offline:
             self._packages(context, lock, base, limits, log)
-        program = Path(find_uv_bin())
-        with program.open("rb") as source:
-            context.stream("build/uv", source, program.stat().st_size, executable=True)
+        self._program(context, base, limits, log)
         context.tree("runtime", self._parts.runtime_path())
         context.folder("code")
         entry = cast("Mapping[str, Any]", spec["entry"])
@@ -194,7 +171,26 @@ class ImageBuilder:
         if models:
             context.tree("models", self._parts.model_root(models))
 
-    def _packages(self, context: Context, lock: Lock, base: Base, limits: Limits, log: Callable[[str], None]) -> None:
+    def _program(self, context: Context, base: Base, limits: Limits, log: Log) -> None:
+        """uv for the image's platform: this machine's own, or the same version fetched for the other one."""
+        from uv import find_uv_bin
+
+        program = Path(find_uv_bin())
+        if (sys.platform, platform.machine()) == ("linux", base.machine):
+            with program.open("rb") as source:
+                context.stream("build/uv", source, program.stat().st_size, executable=True)
+            return
+        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+            wanted = f"uv=={version('uv')}"
+            log(f"fetching {wanted} for {base.platform}")
+            arguments = ["pip", "install", "--target", folder, "--no-deps", "--python-version", base.short]
+            arguments += ["--python-platform", base.platform, "--link-mode", "copy", *wheels_only()]
+            self._parts.uv.run([*arguments, *self._parts.uv.index_arguments, wanted], limits, log)
+            program = Path(folder) / "bin" / "uv"
+            with program.open("rb") as source:
+                context.stream("build/uv", source, program.stat().st_size, executable=True)
+
+    def _packages(self, context: Context, lock: Lock, base: Base, limits: Limits, log: Log) -> None:
         """Installs for the image's platform here, so that the build needs no network."""
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             file = Path(folder) / "requirements.txt"
@@ -205,7 +201,7 @@ class ImageBuilder:
             self._parts.uv.run([*arguments, *wheels_only(), *self._parts.uv.index_arguments], limits, log)
             context.tree("build/packages", place)
 
-    def _lock(self, spec: Mapping[str, Any], base: Base, limits: Limits, log: Callable[[str], None]) -> Lock:
+    def _lock(self, spec: Mapping[str, Any], base: Base, limits: Limits, log: Log) -> Lock:
         wanted = Wanted(str(spec["environment"]), tuple(spec["requirements"]), bool(spec.get("rawRequests")))
         key = f"{base.short}-{base.platform}"
         if lock := self._locks.recorded(wanted, key):
@@ -218,65 +214,30 @@ class ImageBuilder:
         self._locks.record(wanted, lock)
         return lock
 
-    def _run(self, archive: Any, labels: Mapping[str, str], limits: Limits, log: Callable[[str], None]) -> None:
-        with self._engine.calls("building"):
-            lines = self._engine.api.build(
-                fileobj=archive,
-                custom_context=True,
-                rm=True,
-                forcerm=True,
-                decode=True,
-                labels=dict(labels),
-                network_mode=None if self._settings.network == "default" else self._settings.network,
-                timeout=int(max(1.0, limits.deadline - time.monotonic())),
-            )
-            self._follow(lines, "building", limits, log)
 
-    def _push(self, reference: str, credentials: Credentials, limits: Limits, log: Callable[[str], None]) -> str:
-        repository, _, tag = split_reference(reference)
-        log(f"pushing {reference}")
-        found = ""
+def _with_conda(base: Base, spec: Mapping[str, Any]) -> tuple[Base, Sequence[str]]:
+    """The base image as it is with the Python that the image gets, and the command that makes the folder for conda's.
 
-        def note(line: Mapping[str, Any]) -> None:
-            nonlocal found
-            aux = cast("Mapping[str, Any]", line.get("aux") or {})
-            found = str(aux.get("Digest") or found)
-
-        with self._engine.calls(f"pushing {reference}"):
-            lines = self._engine.api.push(
-                repository, tag, stream=True, decode=True, auth_config=dict(credentials.push or {}) or None
-            )
-            self._follow(lines, f"pushing {reference}", limits, log, note, quiet=True)
-        return found
-
-    def _follow(
-        self,
-        lines: Iterator[Mapping[str, Any]],
-        what: str,
-        limits: Limits,
-        log: Callable[[str], None],
-        note: Callable[[Mapping[str, Any]], None] = lambda line: None,
-        *,
-        quiet: bool = False,
-    ) -> None:
-        """Reads a stream of the engine's to its end; closing it early makes the engine stop."""
-        last: list[str] = []
-        with closing(cast("Any", lines)):
-            for line in lines:
-                if limits.stop.is_set():
-                    raise Stopped
-                if time.monotonic() > limits.deadline:
-                    raise UnavailableError(f"{what} took longer than {self._settings.build_seconds:.0f} s")
-                note(line)
-                if "error" in line:
-                    text = _ESCAPES.sub("", str(line["error"]))
-                    raise _with_last_lines(said(text, what), last)
-                text = _ESCAPES.sub("", str(line.get("stream") or ("" if quiet else line.get("status") or ""))).strip()
-                for part in filter(None, (part.strip() for part in text.split("\n"))):
-                    last = [*last[1 - _LAST_LINES :], part]
-                    log(part)
-
-
-def _with_last_lines(error: TargetError, lines: Sequence[str]) -> TargetError:
-    kept = [line for line in lines if not line.startswith(("Step ", "--->", "Removing intermediate"))]
-    return type(error)("\n".join([error.message, *kept]), hint=error.hint, retry_after=error.retry_after)
+    Raises:
+        TerminalError: The base image brings no Python, or no conda where packages are asked of it.
+    """
+    reference, asked = str(spec["base"]), cast("Mapping[str, Any] | None", spec.get("conda"))
+    if spec.get("needsJava") and not base.java:
+        raise TerminalError(
+            f"the runtime spark-py needs a Java runtime, and base image {reference} has no `java` on its PATH",
+            hint=JAVA_HINT,
+        )
+    if asked is None:
+        if base.python is None or base.python < OLDEST_PYTHON:
+            raise unfit(reference, "there is no Python on its PATH that is new enough")
+        return base, ()
+    if not base.conda:
+        listed = ", ".join(f"{name} ({place})" for name, place in sorted(asked["places"].items()))
+        raise TerminalError(
+            f"base image {reference} has neither micromamba nor conda on its PATH, and only conda has {listed}",
+            hint="build on an image that has one of them, or take these packages out",
+        )
+    major, minor = (int(number) for number in str(asked["python"]).split("."))
+    command = [base.conda, "create", "--yes", "--quiet", "--prefix", CONDA, "--override-channels"]
+    command += [word for channel in asked["channels"] for word in ("--channel", str(channel))]
+    return replace(base, python=(major, minor, 0)), [*command, f"python={major}.{minor}", *asked["packages"]]

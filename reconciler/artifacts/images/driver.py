@@ -1,7 +1,7 @@
 """The driver of `registry/images`: images as resources that plans show and services in containers depend on.
 
 Builds run in threads of the driver; `apply` starts one and returns, `observe` tells what became of it. What an image
-holds stands in its labels on the engine; whose it is, and which id it had, in a record of ours.
+holds stands in its labels; whose it is, and which id it had, in a record of ours.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ from typing import Any, cast
 from reconciler.artifacts.environments.places import disk_error, read_json, remove_tree, write_json
 from reconciler.artifacts.environments.records import failure_from
 from reconciler.artifacts.environments.uv import Limits, Stopped
-from reconciler.artifacts.images.build import Built, Credentials, ImageBuilder
-from reconciler.artifacts.images.recipe import LABEL_IDENTITY
-from reconciler.artifacts.images.render import KIND, ImageRenderer
+from reconciler.artifacts.images.build import Built, ImageBuilder
+from reconciler.artifacts.images.builder import Builder, Credentials, Presence, Recorded
+from reconciler.artifacts.images.render import KIND, ImageRenderer, registry_host
 from reconciler.artifacts.images.settings import ImageSettings
-from reconciler.containers.engine import Engine, MissingError
 from reconciler.core.change import Action, Change
 from reconciler.core.deployment import IMAGES_TARGET, Deployment, Registry
 from reconciler.core.driver import Done, InProgress
-from reconciler.core.errors import BusyError, ConflictError, ForeignError, TargetError, TerminalError
+from reconciler.core.errors import ConflictError, ForeignError, TargetError, TerminalError
 from reconciler.core.resources import Completeness, Desired, Health, Mark, Observation, Observed, ResourceId
 from reconciler.core.secrets import Secret, SecretRef
 from reconciler.core.values import digest, from_json, to_json
@@ -47,16 +46,18 @@ class Making:
     """How images are made.
 
     Args:
-        builder: Given the folder for what a build needs on disk.
+        builder: Where they are made and kept.
+        maker: Makes them there, given the folder for what a build needs on disk.
         reveal: The text of a secret, or of a reference to one.
     """
 
-    builder: Callable[[Path], ImageBuilder]
+    builder: Builder
+    maker: Callable[[Path], ImageBuilder]
     reveal: Callable[[Secret | SecretRef], str]
 
 
 class ImagesDriver(ImageRenderer):
-    """Images on one engine.
+    """Images of one builder.
 
     Args:
         installation: Lists only what this installation built, and what stands where it wants to build; "" lists all.
@@ -66,14 +67,12 @@ class ImagesDriver(ImageRenderer):
         self,
         state_dir: Path,
         settings: ImageSettings,
-        engine: Callable[[], Engine],
         making: Making,
         installation: str,
         runtime: str,
     ) -> None:
         super().__init__(settings, runtime)
         self._root = state_dir.absolute() / "images"
-        self._engine = engine
         self._making = making
         self._installation = installation
         self._slots = Semaphore(settings.parallel)
@@ -93,10 +92,10 @@ class ImagesDriver(ImageRenderer):
     def observe(self, known: Sequence[ResourceId]) -> Observation:
         """Every image of ours, and whatever else stands where known ones would.
 
-        The engine is not asked as long as there is nothing to ask it for.
+        The builder is not asked as long as there is nothing to ask it for.
 
         Raises:
-            UnavailableError: The engine does not answer, or the state directory cannot be read.
+            UnavailableError: The builder does not answer, or the state directory cannot be read.
         """
         asked = {resource.name for resource in known if resource.kind == KIND}
         try:
@@ -107,22 +106,31 @@ class ImagesDriver(ImageRenderer):
             raise disk_error(error) from error
         if not names | asked | self._jobs.keys():
             return Observation(self.target, Completeness.COMPLETE)
-        there = {str(item["Id"]): item for item in self._engine().images(LABEL_IDENTITY)}
+        wanted = sorted(names | asked | self._jobs.keys())
+        records = {name: read_json(self._root / name / "image.json") for name in wanted}
+        became = self._presence(records)
         found: dict[ResourceId, Observed] = {}
-        for name in sorted(names | asked | self._jobs.keys()):
-            seen = self._observed(name, there)
+        for name in wanted:
+            seen = self._observed(name, records[name], became.get(name))
             if seen is not None and (name in asked or not self._installation or seen.owned_by(self._installation)):
                 found[seen.id] = seen
         return Observation(self.target, Completeness.COMPLETE, found)
 
-    def _observed(self, name: str, there: Mapping[str, Mapping[str, Any]]) -> Observed | None:
+    def _presence(self, records: Mapping[str, Mapping[str, Any] | None]) -> Mapping[str, Presence]:
+        recorded = {
+            name: Recorded(str(record.get("id")), str(cast("Mapping[str, Any]", record.get("spec") or {})["reference"]))
+            for name, record in records.items()
+            if record is not None and record.get("spec")
+        }
+        return self._making.builder.presence(recorded) if recorded else {}
+
+    def _observed(self, name: str, record: Mapping[str, Any] | None, presence: Presence | None) -> Observed | None:
         id_ = ResourceId(IMAGES_TARGET, KIND, name)
         job = self._jobs.get(name)
         if job is not None:
             mark = replace(job.mark, spec_digest="")
             spec = {**from_json(dict(job.spec)), "built": False}
             return Observed(id_, spec, mark, Health.PROGRESSING, job.line, "building", busy=True)
-        record = read_json(self._root / name / "image.json")
         failed = read_json(self._root / name / "failure.json")
         if record is None and failed is None:
             return None
@@ -134,13 +142,13 @@ class ImagesDriver(ImageRenderer):
         if record is None:
             reason = str(data.get("message") or "its build failed")
             return Observed(id_, {**spec, "built": False}, unbuilt, Health.DEGRADED, reason, version)
-        image, reference = there.get(str(record.get("id"))), str(spec.get("reference"))
-        if image is None:
-            reason = "the engine does not have it any more"
+        reference = str(spec.get("reference"))
+        if presence in (Presence.GONE, None):
+            reason = "it is not there any more"
             return Observed(id_, {**spec, "built": False}, unbuilt, Health.MISSING, reason, version)
         outputs = {key: record[key] for key in ("id", "digest", "lock", "python", "size") if record.get(key)}
         outputs["reference"] = reference
-        if reference not in (image.get("RepoTags") or ()):
+        if presence is Presence.MOVED:
             reason = f"the name {reference} means another image now, or none"
             return Observed(id_, {**spec, "built": False}, unbuilt, Health.DEGRADED, reason, version, outputs)
         return Observed(id_, {**spec, "built": True}, mark, Health.HEALTHY, "", version, outputs)
@@ -202,7 +210,7 @@ class ImagesDriver(ImageRenderer):
                         log.write(text + "\n")
 
                     limits = Limits(time.monotonic() + self._settings.build_seconds, job.stop, log.fileno())
-                    built = self._making.builder(self._root / ".work").build(
+                    built = self._making.maker(self._root / ".work").build(
                         job.spec, self._credentials_of(name), limits, line
                     )
                 record = {"spec": job.spec, "mark": job.mark.to_json()}
@@ -226,7 +234,9 @@ class ImagesDriver(ImageRenderer):
                 self._jobs.pop(name, None)
 
     def _credentials_of(self, name: str) -> Credentials:
-        return Credentials(self._login(self._credentials.get(name)), self._login(self._settings.registry))
+        base = self._credentials.get(name)
+        host = registry_host(base.address) if base else ""
+        return Credentials(self._login(base), self._login(self._settings.registry), host)
 
     def _login(self, registry: Registry | None) -> dict[str, str] | None:
         if registry is None or registry.password is None:
@@ -245,23 +255,9 @@ class ImagesDriver(ImageRenderer):
         folder = self._root / name
         record = read_json(folder / "image.json")
         if record is not None and record.get("id"):
-            engine = self._engine()
-            try:
-                with engine.calls(f"removing image {name}"):
-                    engine.api.remove_image(str(record["id"]), force=False)
-            except MissingError:
-                pass
-            except ConflictError as error:
-                self._untag(engine, record, error)
+            self._making.builder.remove(Recorded(str(record["id"]), str(record["spec"]["reference"])))
         remove_tree(folder)
         return Done()
-
-    def _untag(self, engine: Engine, record: Mapping[str, Any], error: ConflictError) -> None:
-        """An image that has other names, too, only loses ours; one in use stays."""
-        if "is using" in error.message or "being used" in error.message:
-            raise BusyError(error.message, retry_after=30.0) from error
-        with suppress(MissingError), engine.calls("removing a name"):
-            engine.api.remove_image(str(record["spec"]["reference"]), force=False)
 
     def _check(self, change: Change) -> None:
         """Whether what is recorded there is ours, and is what was planned for."""
@@ -281,8 +277,8 @@ class ImagesDriver(ImageRenderer):
         return seen is not None and seen.health is Health.HEALTHY
 
     def _one(self, name: str) -> Observed | None:
-        there = {str(item["Id"]): item for item in self._engine().images(LABEL_IDENTITY)}
-        return self._observed(name, there)
+        record = read_json(self._root / name / "image.json")
+        return self._observed(name, record, self._presence({name: record}).get(name))
 
     # -- abilities --------------------------------------------------------------------------------------------------
 
@@ -309,3 +305,4 @@ class ImagesDriver(ImageRenderer):
         for job in jobs:
             if job.thread:
                 job.thread.join(timeout=30)
+        self._making.builder.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 ROOT = "/opt/reconciler"
 VENV = f"{ROOT}/venv"
@@ -23,15 +23,31 @@ LABEL_IDENTITY = "dev.reconciler.image.identity"
 LABEL_RECIPE = "dev.reconciler.image.recipe"
 LABEL_LOCK = "dev.reconciler.image.lock"
 LABEL_RUNTIME = "dev.reconciler.image.runtime"
+LABEL_PYTHON = "dev.reconciler.image.python"
+# Stands on every layer of a build, so that what a failed one leaves behind is known as ours.
+LABEL_STAGE = "dev.reconciler.image.stage"
+
+CONDA = f"{ROOT}/conda"
+_SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 _PROBE = (
     "import json,os,platform,shutil,sys;"
     "g=os.confstr('CS_GNU_LIBC_VERSION') if 'CS_GNU_LIBC_VERSION' in os.confstr_names else '';"
     "print(json.dumps({'python':list(sys.version_info[:3]),'glibc':g,'machine':platform.machine(),"
-    "'conda':shutil.which('micromamba') or shutil.which('conda')}))"
+    "'conda':shutil.which('micromamba') or shutil.which('conda'),'java':shutil.which('java')}))"
+)
+# Where there is no Python, conda may bring one.
+_WITHOUT = (
+    """printf '{"python": null, "glibc": "%s", "machine": "%s", "conda": "%s", "java": "%s"}\\n' """
+    '"$(getconf GNU_LIBC_VERSION 2>/dev/null)" "$(uname -m)" "$(command -v micromamba || command -v conda)" '
+    '"$(command -v java)"'
 )
 # Run in a base image before anything is built on it: what it brings, or why it cannot be used.
-PROBE = ("sh", "-c", f'exec "$(command -v python3 || command -v python)" -c "{_PROBE}"')
+PROBE = (
+    "sh",
+    "-c",
+    f'p=$(command -v python3 || command -v python); if [ -n "$p" ]; then exec "$p" -c "{_PROBE}"; else {_WITHOUT}; fi',
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +60,9 @@ class Recipe:
         script: The entry script, relative to the source.
         models: Paths of the models below `azureml-models`: one gives its folder to the script, several give the root.
         offline: The packages come with the context, unpacked; the build needs no network.
+        conda: Command line of the base image's conda that makes the folder `CONDA`, with a Python of its own; empty
+            where everything comes from the package index.
+        stage: What the layers below the code and the models follow from.
         labels: Of the OCI image spec and ours; none of them decides what is in a layer.
     """
 
@@ -52,7 +71,9 @@ class Recipe:
     models: Sequence[tuple[str, str]]
     extra_steps: str = ""
     offline: bool = False
-    labels: Mapping[str, str] | None = None
+    conda: Sequence[str] = ()
+    stage: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def model_dir(self) -> str:
@@ -70,8 +91,9 @@ class Recipe:
             else f"/build/uv pip sync --quiet --python {VENV}/bin/python --require-hashes --compile-bytecode "
             "--link-mode copy --no-cache --only-binary :all: --no-binary pyspark /build/requirements.txt"
         )
+        python = f"{CONDA}/bin/python" if self.conda else '"$(command -v python3 || command -v python)"'
         environment = {
-            "PATH": f"{VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "PATH": ":".join([f"{VENV}/bin", *([f"{CONDA}/bin"] if self.conda else []), *_SYSTEM_PATH]),
             "PYTHONPATH": RUNTIME,
             "PYTHONUNBUFFERED": "1",
             "PYTHONFAULTHANDLER": "1",
@@ -89,16 +111,19 @@ class Recipe:
         )
         lines = [
             f"FROM {self.base} AS build",
+            f"LABEL {LABEL_STAGE}={json.dumps(self.stage)}",
             "USER root",
+            *([f"RUN {json.dumps(list(self.conda))}"] if self.conda else []),
             "COPY build/ /build/",
-            f'RUN /build/uv venv --quiet --no-project --python "$(command -v python3 || command -v python)" {VENV} '
-            f"&& {install}",
+            f"RUN /build/uv venv --quiet --no-project --python {python} {VENV} && {install}",
             f"FROM {self.base}",
+            f"LABEL {LABEL_STAGE}={json.dumps(self.stage)}",
             "USER root",
             *([self.extra_steps.rstrip("\n")] if self.extra_steps.strip() else []),
+            *([f"COPY --from=build {CONDA} {CONDA}"] if self.conda else []),
             f"COPY --from=build {VENV} {VENV}",
             f"COPY runtime/ {RUNTIME}/",
-            "ENV " + " ".join(f"{name}={json.dumps(value)}" for name, value in environment.items()),
+            f"ENV {_pairs(environment)}",
             f"WORKDIR {APP_ROOT}",
             f"EXPOSE {PORT}",
             f"HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD {json.dumps(['python', '-c', health])}",
@@ -107,5 +132,10 @@ class Recipe:
             f"USER {USER}",
             f"COPY code/ {APP_ROOT}/",
             f"COPY models/ {MODELS}/",
+            *([f"LABEL {_pairs(self.labels)}"] if self.labels else []),
         ]
         return "\n".join(lines) + "\n"
+
+
+def _pairs(values: Mapping[str, str]) -> str:
+    return " ".join(f"{name}={json.dumps(value)}" for name, value in values.items())

@@ -18,6 +18,8 @@ class ImageSettings:
         build_seconds: Longest time for a whole build.
         parallel: How many builds run at once.
         retain_seconds: How long an unused image is kept.
+        platforms: Architectures (`linux/arm64`) that each image is built for; empty for the builder's own.
+        retain_count: How many unused images are kept at most; the newest of them.
     """
 
     default_base: str = "python:{python}-slim"
@@ -27,3 +29,5 @@ class ImageSettings:
     build_seconds: float = 3600.0
     parallel: int = 2
     retain_seconds: float = 7 * 86400.0
+    retain_count: int | None = None
+    platforms: tuple[str, ...] = ()

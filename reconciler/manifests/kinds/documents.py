@@ -184,6 +184,11 @@ class InferenceConfigSpec(Strict):
     conda_file: RepoPath | None = Field(
         default=None, description="Conda file of the environment.", examples=["env.yml"]
     )
+    conda_packages: Literal["refuse", "baseImage"] = Field(
+        default="refuse",
+        description="What becomes of conda packages that the Python package index does not have: an error, or the "
+        "micromamba or conda of `baseImage` installs them.",
+    )
     requirements_file: RepoPath | None = Field(default=None, description="Requirements file, in place of a conda file.")
     environment: EnvironmentSpec | None = Field(
         default=None, description="Environment written out; excludes the fields that describe one otherwise."
@@ -225,6 +230,12 @@ class InferenceConfigSpec(Strict):
                 raise refuse("excludes", "cannot stand beside `environment`", hint="keep one of the two", at=both)
         if self.conda_file is not None and self.requirements_file is not None:
             raise refuse("excludes", "`condaFile` and `requirementsFile` exclude each other", at=("requirementsFile",))
+        if self.conda_packages == "baseImage" and (self.conda_file is None or self.base_image is None):
+            raise refuse(
+                "together",
+                "`condaPackages: baseImage` needs a `condaFile`, and a `baseImage` with micromamba or conda",
+                at=("condaPackages",),
+            )
         if self.cuda_version is not None and not self.enable_gpu:
             raise refuse("together", "`cudaVersion` needs `enableGpu: true`", at=("cudaVersion",))
         return self

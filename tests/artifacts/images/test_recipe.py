@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import pytest
+
+from reconciler.artifacts.environments.declared import declared
+from reconciler.artifacts.images.base import read_probe
 from reconciler.artifacts.images.recipe import Recipe
-from reconciler.artifacts.images.render import ImageRenderer, python_for
+from reconciler.artifacts.images.render import ImageRenderer, python_for, registry_host
 from reconciler.artifacts.images.settings import ImageSettings
 from reconciler.core.deployment import (
     Deployment,
@@ -17,6 +22,7 @@ from reconciler.core.deployment import (
     Registry,
     Target,
 )
+from reconciler.core.errors import InvalidError, TerminalError
 from reconciler.core.images import image_name
 from reconciler.core.policy import FieldPolicy
 
@@ -68,6 +74,11 @@ def test_models_come_last_and_nothing_needs_buildkit() -> None:
     """A new model version changes the last layer alone; the classic builder understands every line."""
     lines = Recipe("python:3.11-slim", "score.py", [("m", "1")], extra_steps="RUN echo extra").dockerfile().splitlines()
     assert lines[-1] == "COPY models/ /var/azureml-app/azureml-models/"
+    labelled = Recipe("b", "score.py", [], stage="abc", labels={"a": 'x "y"'}).dockerfile().splitlines()
+    assert labelled[-1] == r'LABEL a="x \"y\""'
+    assert [n for n, line in enumerate(labelled) if line == 'LABEL dev.reconciler.image.stage="abc"'] == [
+        n + 1 for n, line in enumerate(labelled) if line.startswith("FROM")
+    ]
     assert [line for line in lines if line.startswith("FROM")] == [
         "FROM python:3.11-slim AS build",
         "FROM python:3.11-slim",
@@ -99,6 +110,109 @@ def test_a_ready_made_image_is_not_built() -> None:
     """Nothing is to be made where the inference config names an image."""
     ready = replace(DEPLOYMENT, image=ImageInputs(image="registry.example/scorer:1"))
     assert list(ImageRenderer(ImageSettings(), "1").render(ready)) == []
+
+
+CONDA = File(
+    "conda.yml",
+    "4" * 40,
+    b"channels: [bioconda, conda-forge]\ndependencies:\n- python=3.12\n- openjdk=11\n- numpy\n- conda-forge::libgomp\n",
+)
+
+
+def test_what_only_conda_has_is_refused_with_its_line_unless_the_base_image_brings_conda() -> None:
+    """Without the word in the manifest each line is a problem in the plan; with it they are for conda."""
+    environment = Environment(conda_file=CONDA)
+    with pytest.raises(InvalidError) as caught:
+        ImageRenderer(ImageSettings(), "1").render(replace(DEPLOYMENT, environment=environment))
+    assert [(str(p.position), p.code) for p in caught.value.problems] == [
+        ("conda.yml:4:3", "no-pypi-twin"),
+        ("conda.yml:6:3", "no-pypi-twin"),
+    ]
+    assert "condaPackages: baseImage" in caught.value.problems[0].hint
+    native = replace(environment, conda_packages=True)
+    assert native.identity != environment.identity
+    (image,) = ImageRenderer(ImageSettings(), "1").render(
+        replace(DEPLOYMENT, environment=native, image=ImageInputs(base_image="mambaorg/micromamba:2"))
+    )
+    assert image.spec["conda"] == {
+        "channels": ["bioconda", "conda-forge"],
+        "packages": ["conda-forge::libgomp", "openjdk=11"],
+        "python": "3.12",
+        "places": {"libgomp": "conda.yml:6:3", "openjdk": "conda.yml:4:3"},
+    }
+    assert image.spec["requirements"] == ["numpy"]
+    assert image.summary.endswith("1 requirement, 2 from conda")
+
+
+def test_what_stands_in_a_conda_file_never_becomes_an_option_or_a_shell() -> None:
+    """Specifications are arguments of a command: what could be more is refused with its line."""
+    lines = ["--prefix=/", "lib a; rm -rf /", "lib$(id)", "libgdal>=3"]
+    text = "dependencies:\n" + "".join(f"- '{line}'\n" for line in lines)
+    asked = declared(Environment(conda_file=File("c.yml", "5" * 40, text.encode())), conda=True)
+    assert [item.text for item in asked.conda] == ["libgdal>=3"]
+    assert sorted({p.position.line for p in asked.problems if p.position}) == [2, 3, 4]
+    channels = b"channels: [conda-forge, --evil, 'a b']\ndependencies: [libgdal]\n"
+    asked = declared(Environment(conda_file=File("c.yml", "6" * 40, channels)), conda=True)
+    assert asked.channels == ("conda-forge",)
+    assert len(asked.problems) == 2
+
+
+def test_conda_makes_a_folder_on_which_the_rest_is_installed() -> None:
+    """Its command runs without a shell, before the environment is made of its Python; both folders are copied."""
+    command = ["/usr/bin/micromamba", "create", "libgdal >=3"]
+    lines = Recipe("b", "score.py", [], conda=command).dockerfile().splitlines()
+    made = lines.index('RUN ["/usr/bin/micromamba", "create", "libgdal >=3"]')
+    (installed,) = [n for n, line in enumerate(lines) if "/build/uv venv" in line]
+    assert made < installed
+    assert "--python /opt/reconciler/conda/bin/python " in lines[installed]
+    assert lines.index("COPY --from=build /opt/reconciler/conda /opt/reconciler/conda") > installed
+    assert "/opt/reconciler/conda" not in Recipe("b", "score.py", []).dockerfile()
+
+
+def test_spark_says_what_is_missing_unless_something_may_bring_java() -> None:
+    """A warning on the default base image; none where the manifest names what may have it."""
+
+    def warned(**image: Any) -> list[str]:
+        deployment = replace(DEPLOYMENT, environment=Environment(runtime="spark-py"), image=ImageInputs(**image))
+        (made,) = ImageRenderer(ImageSettings(), "1").render(deployment)
+        return [problem.code for problem in made.warnings]
+
+    assert warned() == ["spark-needs-java"]
+    assert warned(base_image="eclipse-temurin:17") == []
+    assert warned(extra_steps=File("steps", "7" * 40, b"RUN apt-get install default-jre-headless\n")) == []
+
+
+def test_registries_have_several_spellings() -> None:
+    """Those of Docker Hub, a bare name at Azure, and hosts as they are; the base image is called by the host."""
+    spelt = {
+        "https://index.docker.io/v1/": "docker.io",
+        "mlbase": "mlbase.azurecr.io",
+        "mlbase.azurecr.io": "mlbase.azurecr.io",
+        "registry.example:5000": "registry.example:5000",
+        "localhost": "localhost",
+    }
+    assert {address: registry_host(address) for address in spelt} == spelt
+    image = ImageInputs(base_image="ml/base:1", registry=Registry("mlbase", "me", None))
+    (made,) = ImageRenderer(ImageSettings(), "1").render(replace(DEPLOYMENT, image=image))
+    assert made.spec["base"] == "mlbase.azurecr.io/ml/base:1"
+
+
+def test_a_base_image_is_judged_by_what_it_said() -> None:
+    """What it must have stands in the message, for each way in which it does not."""
+    fine = '{"python": [3, 11, 2], "glibc": "glibc 2.36", "machine": "x86_64", "conda": null, "java": null}'
+    assert read_probe("b", "", fine).short == "3.11"
+    bare = fine.replace("[3, 11, 2]", "null")
+    assert read_probe("b", "", bare.replace('"conda": null', '"conda": "/bin/micromamba"')).python is None
+    for said, words in [
+        (bare, "no Python on its PATH"),
+        (fine.replace("11", "9"), "its Python is 3.9.2"),
+        (fine.replace("glibc 2.36", ""), "not glibc"),
+        ("exec: sh: not found", "no Python could be run in it: exec: sh: not found"),
+        ("", "it printed nothing"),
+    ]:
+        with pytest.raises(TerminalError, match=words) as caught:
+            read_probe("b", "", said)
+        assert "a base image needs a shell" in caught.value.hint
 
 
 def test_the_default_base_follows_the_declared_python() -> None:

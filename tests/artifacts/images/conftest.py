@@ -1,0 +1,5 @@
+"""A certificate for this machine."""
+
+from tests.vaults.conftest import certificate
+
+__all__ = ["certificate"]
