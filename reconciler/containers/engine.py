@@ -7,9 +7,11 @@ import threading
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from reconciler.containers.place import EnginePlace
+from reconciler.containers.place import DEFAULT, EnginePlace
 from reconciler.core.errors import (
     AccessError,
     BusyError,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 TIMEOUT_SECONDS = 60
+_CONNECTIONS = 16
 # The oldest API with everything used here; engines since 20.10 have it.
 OLDEST_API = "1.41"
 
@@ -63,19 +66,40 @@ class Engine:
         try:
             from docker import APIClient
             from docker.errors import DockerException
-            from docker.tls import TLSConfig
+
+            from reconciler.containers.ssh import SshConnection, ssh_command
+            from reconciler.containers.transport import Adapter, UnixSocket
         except ImportError as error:
             raise TerminalError("containers need the package `docker`", hint="install `reconciler[docker]`") from error
-        tls: Any = False
+        options: dict[str, Any] = {"version": OLDEST_API, "timeout": TIMEOUT_SECONDS, "max_pool_size": _CONNECTIONS}
+        scheme, _, rest = self.place.url.partition("://")
         try:
-            if self.place.tls:
-                folder = self.place.tls
-                pair = (f"{folder}/cert.pem", f"{folder}/key.pem")
-                tls = TLSConfig(client_cert=pair, ca_cert=f"{folder}/ca.pem", verify=True)
             with self.calls("connecting"):
-                return APIClient(self.place.url, version=OLDEST_API, timeout=TIMEOUT_SECONDS, tls=tls, max_pool_size=16)
+                if scheme == "tcp":
+                    return self._by_tcp(options)
+                dial = (
+                    partial(SshConnection, ssh_command(self.place.url))
+                    if scheme == "ssh"
+                    else partial(UnixSocket, rest)
+                )
+                client = APIClient(DEFAULT, **options)
+                client.mount("http+docker://", Adapter(dial, TIMEOUT_SECONDS, _CONNECTIONS))
+                return client
         except DockerException as error:
             raise UnavailableError(f"{self}: {_words(error)}", hint=_REACH) from error
+
+    def _by_tcp(self, options: Mapping[str, Any]) -> APIClient:
+        from docker import APIClient
+        from docker.tls import TLSConfig
+
+        if not self.place.tls:
+            return APIClient(self.place.url, **options)
+        ca, certificate, key = _tls_files(Path(self.place.tls))
+        tls = TLSConfig(client_cert=(certificate, key), ca_cert=ca, verify=True)
+        client = APIClient(self.place.url, tls=tls, **options)
+        # Else REQUESTS_CA_BUNDLE would be trusted in the place of the engine's own authority.
+        client.trust_env = False
+        return client
 
     def __str__(self) -> str:
         return f"container engine at {self.place.url}"
@@ -124,6 +148,11 @@ class Engine:
         except MissingError:
             return None
 
+    def now(self) -> float:
+        """The engine's own clock, Unix seconds: it may be on another machine."""
+        with self.calls("asking for its time"):
+            return datetime.fromisoformat(str(self.api.info()["SystemTime"])).timestamp()
+
     def last(self, container: str, event: str) -> float | None:
         """When the engine last told of an event of a container, Unix seconds; None if it does not remember any more.
 
@@ -132,10 +161,9 @@ class Engine:
         """
         filters = {"type": ["container"], "container": [container], "event": [event]}
         with self.calls("asking for past events"):
-            # By the engine's own clock: a moment that it has not reached yet would be waited for.
-            now = datetime.fromisoformat(str(self.api.info()["SystemTime"])).timestamp()
+            # A moment that its clock has not reached yet would be waited for.
             found = cast(
-                "list[Mapping[str, Any]]", [*self.api.events(since=1, until=now, filters=filters, decode=True)]
+                "list[Mapping[str, Any]]", [*self.api.events(since=1, until=self.now(), filters=filters, decode=True)]
             )
         return max((int(one["timeNano"]) / 1e9 for one in found), default=None)
 
@@ -194,6 +222,20 @@ class Engine:
             client, self._client = self._client, None
         if client is not None:
             client.close()
+
+
+def _tls_files(folder: Path) -> list[str]:
+    """The files that the docker command, too, wants there: authority, certificate, key.
+
+    Raises:
+        TerminalError: One is missing.
+    """
+    files = [folder / name for name in ("ca.pem", "cert.pem", "key.pem")]
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        hint = "put ca.pem, cert.pem and key.pem there, or take out `dockerTlsDir`"
+        raise TerminalError(f"the folder {folder} for TLS has no {', no '.join(missing)}", hint=hint)
+    return [str(file) for file in files]
 
 
 _REACH = "start it, or say where it is: the target's `dockerHost` or `dockerContext`, or DOCKER_HOST"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from reconciler.containers.ssh import ssh_command
 from reconciler.core.errors import InvalidError
 
 DEFAULT = "unix:///var/run/docker.sock"
@@ -44,7 +45,7 @@ def find_place(block: Mapping[str, Any], environ: Mapping[str, str]) -> EnginePl
             and `DOCKER_CONFIG` as https://docs.docker.com/reference/cli/docker/ has them.
 
     Raises:
-        InvalidError: The URL's scheme is none of `SCHEMES`, or there is no such context.
+        InvalidError: The URL's scheme is none of `SCHEMES`, it names no host, or there is no such context.
     """
     config = Path(environ.get("DOCKER_CONFIG") or f"{environ.get('HOME', '/root')}/.docker")
     if url := str(block.get("dockerHost") or ""):
@@ -75,6 +76,8 @@ def _checked(place: EnginePlace) -> EnginePlace:
     if not separator or scheme not in SCHEMES:
         listed = ", ".join(f"{known}://" for known in SCHEMES)
         raise InvalidError(f"'{place.url}' is no address of a container engine", hint=f"it begins with one of {listed}")
+    if scheme == "ssh":
+        ssh_command(place.url)
     return place
 
 

@@ -19,7 +19,8 @@ from reconciler.containers.place import find_place
 from reconciler.core.errors import TargetError
 
 BASE = "python:3.11-slim"
-STANDIN = "reconciler-tests/standin:3"
+STANDIN = "reconciler-tests/standin:4"
+CHECKED = "reconciler-tests/checked:4"
 REGISTRY = "127.0.0.1:5000"
 REQUIRED = bool(os.environ.get("RECONCILER_TEST_DOCKER"))
 
@@ -29,6 +30,10 @@ import http.server, json, os, signal, sys, time
 def argument(name, default=""):
     return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else default
 
+LOOPS = "/tmp/loops"
+if os.path.exists(LOOPS):
+    print("it loops", flush=True)
+    sys.exit(3)
 if os.environ.get("FAIL"):
     print("init() raised ValueError: " + os.environ["FAIL"], flush=True)
     sys.exit(3)
@@ -41,8 +46,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def answer(self):
         if self.path == "/eat":
             eaten.extend(bytearray(10_000_000) for _ in range(100))
+        if self.path == "/loop":
+            open(LOOPS, "w").close()
+        if self.path in ("/loop", "/die"):
+            os._exit(3)
+        if self.path == "/sicken":
+            sick.append(True)
         ready = time.monotonic() - BEGAN >= SLOW
-        body = b"" if self.path.startswith("/health") else os.environ.get("TOKEN", "standin").encode()
+        said = os.environ.get("ANSWER") or os.environ.get("TOKEN") or "standin"
+        body = b"" if self.path.startswith("/health") else said.encode()
+        if sick and self.path.startswith("/health"):
+            self.send_error(500, "sick")
+            return
         self.send_response(200 if ready or not self.path.startswith("/health/ready") else 503)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -53,7 +68,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-eaten = []
+eaten, sick = [], []
 print("listening", flush=True)
 http.server.ThreadingHTTPServer(("0.0.0.0", int(argument("--port", "5001"))), Handler).serve_forever()
 """
@@ -62,6 +77,14 @@ FROM {BASE}
 COPY server.py /server.py
 USER 65532:65532
 ENTRYPOINT ["python3", "/server.py"]
+"""
+
+
+# Told apart from the stand-in by a health check of the engine's, which costs a process a second.
+CHECKED_DOCKERFILE = f"""
+FROM {STANDIN}
+HEALTHCHECK --interval=1s --timeout=5s --retries=1 CMD ["python3", "-c", \\
+  "import urllib.request as u; u.urlopen('http://127.0.0.1:5001/health/live', timeout=4)"]
 """
 
 
@@ -89,27 +112,31 @@ def engine() -> Engine:
 
 
 @cache
-def _built() -> str:
+def _built(tag: str, dockerfile: str) -> str:
     found = engine()
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
-        for name, text in (("Dockerfile", DOCKERFILE), ("server.py", SERVER)):
+        for name, text in (("Dockerfile", dockerfile), ("server.py", SERVER)):
             entry = tarfile.TarInfo(name)
             entry.size = len(text.encode())
             tar.addfile(entry, io.BytesIO(text.encode()))
     archive.seek(0)
     with found.calls("building the stand-in"):
-        for line in found.api.build(
-            fileobj=archive, custom_context=True, tag=STANDIN, rm=True, forcerm=True, decode=True
-        ):
+        for line in found.api.build(fileobj=archive, custom_context=True, tag=tag, rm=True, forcerm=True, decode=True):
             assert "error" not in line, line
     found.close()
-    return STANDIN
+    return tag
 
 
 def standin() -> str:
     """Reference of the stand-in's image, built at first need."""
-    return _built()
+    return _built(STANDIN, DOCKERFILE)
+
+
+def checked() -> str:
+    """Reference of the stand-in with a health check."""
+    standin()
+    return _built(CHECKED, CHECKED_DOCKERFILE)
 
 
 def docker(*words: str) -> str:

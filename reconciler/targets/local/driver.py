@@ -14,6 +14,8 @@ from reconciler.core.errors import ReconcilerError, TargetError
 from reconciler.core.resources import Completeness, Observation, ResourceId
 from reconciler.targets.local.render import Choice, LocalRenderer
 
+_ENGINE_PAUSE = 1.0  # seconds until a container engine that went away is asked for again
+
 
 class EngineDriver(Driver, Endpoint, Logs, Events, Protocol):
     """What both engines' drivers can do."""
@@ -73,29 +75,52 @@ class LocalDriver(LocalRenderer):
         return self._of(resource).logs(resource, lines=lines, follow=follow, stop=stop)
 
     def watch(self, stop: threading.Event) -> Iterator[str]:
-        """What either engine says."""
-        said: Queue[str | Exception] = Queue()
+        """What either engine says. A container engine that goes away is said once, and asked for until it is back.
 
-        def listen(engine: EngineDriver) -> None:
+        Raises:
+            ReconcilerError: The process engine cannot be watched.
+        """
+        said: Queue[str | Exception] = Queue()
+        ended = threading.Event()
+
+        def processes() -> None:
             try:
-                for event in engine.watch(stop):
+                for event in self._process.watch(ended):
                     said.put(event)
             except ReconcilerError as error:
                 said.put(error)
 
-        threading.Thread(target=listen, args=(self._process,), daemon=True).start()
+        def containers() -> None:
+            away = False
+            while not ended.is_set():
+                reason = "it ended its events"
+                try:
+                    for event in self._containers().watch(ended):
+                        away = False
+                        said.put(event)
+                except ReconcilerError as error:
+                    reason = error.message
+                if not away and not ended.is_set():
+                    said.put(f"container engine: {reason}")
+                away = True
+                ended.wait(_ENGINE_PAUSE)
+
+        threading.Thread(target=processes, daemon=True).start()
         both = False
-        while not stop.is_set():
-            if not both and self._uses_docker():
-                both = True
-                threading.Thread(target=listen, args=(self._containers(),), daemon=True).start()
-            try:
-                event = said.get(timeout=0.2)
-            except Empty:
-                continue
-            if isinstance(event, Exception):
-                raise event
-            yield event
+        try:
+            while not stop.is_set():
+                if not both and self._uses_docker():
+                    both = True
+                    threading.Thread(target=containers, daemon=True).start()
+                try:
+                    event = said.get(timeout=0.2)
+                except Empty:
+                    continue
+                if isinstance(event, Exception):
+                    raise event
+                yield event
+        finally:
+            ended.set()
 
     def describable(self) -> Sequence[str]:
         """What either engine has, as far as its driver can tell."""

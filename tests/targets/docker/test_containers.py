@@ -17,7 +17,7 @@ from reconciler.core.change import Action
 from reconciler.core.errors import TargetError
 from reconciler.core.resources import Health, Observed
 from reconciler.core.secrets import seal
-from tests.containers.engine import docker
+from tests.containers.engine import checked, docker
 from tests.contract.harness import Bench
 from tests.contract.test_docker import DockerFixture
 
@@ -200,34 +200,47 @@ def test_events_tell_of_a_killed_container_within_a_second(target: DockerFixture
     assert told.is_set()
 
 
-def test_a_kill_between_any_two_calls_converges(target: DockerFixture) -> None:
+class KilledError(Exception):
+    """Stands for the end of the process: nothing of ours may catch it and go on."""
+
+
+def dying(driver: Any, call: str, when: str) -> None:
+    """Makes a driver end, as it were, before or after a call."""
+    api = driver._engine.api
+    real = getattr(api, call)
+
+    def dies(*args: Any, **kwargs: Any) -> Any:
+        if when == "after":
+            real(*args, **kwargs)
+        raise KilledError
+
+    setattr(api, call, dies)
+
+
+MAKING = ("create_container_from_config", "start", "rename")
+SWAPPING = ("disconnect_container_from_network", "connect_container_to_network", "remove_container")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    ("before", "call"), [*(("old", call) for call in (*MAKING, *SWAPPING)), *(("", call) for call in MAKING)]
+)
+def test_a_kill_between_any_two_calls_converges(target: DockerFixture, before: str, call: str, when: str) -> None:
     """Whichever call of a roll-out is the last one, another driver finishes the work: one container, the new one."""
-    calls = ("create_container_from_config", "start", "disconnect_container_from_network",
-             "connect_container_to_network", "rename", "remove_container")  # fmt: skip
-    for number, call in enumerate(calls):
-        for when in ("before", "after"):
-            bench = target.bench()
-            bench.settle([target._desired("one", environment_variables={"TOKEN": f"{number}-{when}-old"})])
-            api = target.drivers[-1]._engine.api
-            real = getattr(api, call)
-
-            def dies(*args: Any, _real: Any = real, _when: str = when, **kwargs: Any) -> Any:
-                if _when == "after":
-                    _real(*args, **kwargs)
-                raise KeyboardInterrupt
-
-            setattr(api, call, dies)
-            wanted = target._desired("one", environment_variables={"TOKEN": f"{number}-{when}-new"})
-            with pytest.raises((KeyboardInterrupt, AssertionError)):
-                bench.settle([wanted], rounds=1)
-            again = Bench(target.make_driver(), pause=target.pause, patience=target.patience)
-            again.baselines = bench.baselines
-            again.settle([wanted])
-            url = str(seen(again, target).outputs["url"])
-            new = f"{number}-{when}-new".encode()
-            until(target, lambda url=url, new=new: answered(url) == new, f"the end of {call}, {when}")
-            names = docker("ps", "--all", "--format", "{{.Names}}", "--filter", f"name=^{target.target}")
-            assert names == f"{target.target}.one", (call, when)
+    bench = target.bench()
+    if before:
+        bench.settle([target._desired("one", environment_variables={"TOKEN": before})])
+    wanted = target._desired("one", environment_variables={"TOKEN": "new"})
+    dying(bench.drivers[target.target], call, when)
+    with pytest.raises(KilledError):
+        bench.reconcile([wanted])
+    again = Bench(target.make_driver(), pause=target.pause, patience=target.patience)
+    again.baselines = bench.baselines
+    again.settle([wanted])
+    url = str(seen(again, target).outputs["url"])
+    until(target, lambda: answered(url) == b"new", f"the end of {call}, {when}")
+    names = docker("ps", "--all", "--format", "{{.Names}}", "--filter", f"name=^{target.target}")
+    assert names == f"{target.target}.one"
 
 
 def test_foreign_containers_are_nobody_s_business(target: DockerFixture) -> None:
@@ -239,3 +252,50 @@ def test_foreign_containers_are_nobody_s_business(target: DockerFixture) -> None
     assert docker("inspect", "--format", "{{.State.Status}}", stranger) == "running"
     assert [c.action for c in bench.plan([]).effective()] == []
     assert Action.DELETE not in [c.action for c in bench.plan([]).changes]
+
+
+def test_what_ends_by_itself_says_how(target: DockerFixture) -> None:
+    """An exit code without a restart, and a loop of restarts; the last lines of the log are part of the reason."""
+    bench = target.bench()
+    bench.settle([target._desired("one", block={"restart": "no"})])
+    with pytest.raises((OSError, http.client.HTTPException)):
+        get(str(seen(bench, target).outputs["url"]), "/die")
+    until(target, lambda: seen(bench, target).health is Health.DEGRADED, "the end")
+    assert seen(bench, target).reason.splitlines()[0] == "ended with exit code 3"
+    assert bench.plan([target._desired("one", block={"restart": "no"})]).empty
+
+    bench.settle([target._desired("two", block={"readOnly": False})])
+    with pytest.raises((OSError, http.client.HTTPException)):
+        get(str(seen(bench, target, "two").outputs["url"]), "/loop")
+    told: list[str] = []
+
+    def loops() -> bool:
+        found = seen(bench, target, "two")
+        told.extend([found.reason] if found.health is Health.DEGRADED else [])
+        return "it loops" in "".join(told)
+
+    until(target, loops, "the loop")
+    assert "ended with exit code 3, restarted" in told[-1]
+
+
+def test_an_unhealthy_container_says_what_its_check_said(target: DockerFixture) -> None:
+    """The engine's own health check fails: Degraded, with what it printed; and well again after a restart."""
+    target.image = checked()
+    bench = target.bench()
+    bench.settle([target.desired()])
+    until(target, lambda: seen(bench, target).health is Health.HEALTHY, "the first check")
+    with pytest.raises((OSError, http.client.HTTPException)):
+        get(str(seen(bench, target).outputs["url"]), "/die")
+    until(target, lambda: seen(bench, target).health is Health.HEALTHY, "the restart")
+    get(str(seen(bench, target).outputs["url"]), "/sicken")
+    until(target, lambda: seen(bench, target).health is Health.DEGRADED, "a check that fails")
+    assert "its health check fails" in seen(bench, target).reason
+    assert "500" in seen(bench, target).reason
+
+
+def test_an_image_that_nobody_has_is_named(target: DockerFixture) -> None:
+    """Neither the engine nor the registry has it: said before anything is made."""
+    bench = target.bench()
+    with pytest.raises((AssertionError, TargetError), match=r"there is no image .*nowhere:1"):
+        bench.settle([target.invalid("one")])
+    assert docker("ps", "--all", "--quiet", "--filter", f"name=^{target.target}") == ""

@@ -22,8 +22,9 @@ LABEL = "dev.reconciler"
 LABEL_TARGET = f"{LABEL}.target"
 LABEL_MARK = f"{LABEL}.mark"
 LABEL_SPEC = f"{LABEL}.spec"
+# On a first version that is published as soon as it starts: there is nothing that it could take the place of.
+LABEL_FIRST = f"{LABEL}.first"
 STAGING_NETWORK = "reconciler-staging"
-SERVING_NETWORK = "bridge"
 
 _HEALTH = (
     "import ssl,urllib.request as u;"
@@ -43,20 +44,28 @@ def section(spec: Spec, name: str) -> Mapping[str, Any]:
 
 
 def configuration(
-    spec: Spec, service: str, version: str, port: int, labels: Mapping[str, str], reveal: Reveal, volume: str
+    spec: Spec,
+    service: str,
+    version: str,
+    port: int,
+    labels: Mapping[str, str],
+    reveal: Reveal,
+    volume: str,
+    network: str = STAGING_NETWORK,
 ) -> dict[str, Any]:
-    """What the engine is asked to create; it starts on the staging network, where no port is published.
+    """What the engine is asked to create.
 
     Args:
+        network: What it starts on; on the staging network no port is published.
         version: 64 hex digits that tell this version from others.
         port: The port to publish, also where the spec leaves the choice.
         volume: Name of the volume with the key file; "" where no key is asked for.
     """
     limits, log = section(spec, "limits"), section(spec, "log")
     host: dict[str, Any] = {
-        "NetworkMode": STAGING_NETWORK,
+        "NetworkMode": network,
         "PortBindings": {_TCP: [{"HostIp": str(spec["host"]), "HostPort": str(port)}]},
-        "RestartPolicy": _restart(str(spec["restart"])),
+        "RestartPolicy": restart_policy(str(spec["restart"])),
         "LogConfig": {
             "Type": "json-file",
             "Config": {"max-size": f"{round(float(log['maxMb']) * 1e6)}", "max-file": str(log["files"])},
@@ -111,7 +120,8 @@ def resources(limits: Mapping[str, Any]) -> dict[str, Any]:
     return {"NanoCpus": round(float(limits.get("cpuCores") or 0) * _GIGA), "Memory": memory, "MemorySwap": memory}
 
 
-def _restart(policy: str) -> dict[str, Any]:
+def restart_policy(policy: str) -> dict[str, Any]:
+    """The engine's words for `no`, `always`, `unless-stopped`, `on-failure` or `on-failure:N`."""
     name, _, most = policy.partition(":")
     return {"Name": name, "MaximumRetryCount": int(most or 0)}
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from reconciler.core.resources import Health, Mark
 from reconciler.targets.local.docker.config import (
+    LABEL_FIRST,
     LABEL_MARK,
     LABEL_SPEC,
     LABEL_TARGET,
@@ -52,9 +53,19 @@ class Container:
         return Mark.from_json(data) if data else None
 
     @property
+    def service(self) -> str:
+        """Name of the service it was made for, by its mark; "" if it carries none."""
+        return self.mark.self_ref.rpartition("/")[2] if self.mark else ""
+
+    @property
     def made_from(self) -> Mapping[str, Any]:
         """The spec it was made from, as JSON."""
         return labelled(self.labels, LABEL_SPEC)
+
+    @property
+    def scheme(self) -> str:
+        """How it is spoken to."""
+        return "https" if self.made_from.get("tls") else "http"
 
     @property
     def networks(self) -> frozenset[str]:
@@ -63,9 +74,9 @@ class Container:
         return frozenset(cast("Mapping[str, Any]", settings.get("Networks") or {}))
 
     @property
-    def staged(self) -> bool:
-        """Whether it waits to be promoted: on the staging network alone, where no port is published."""
-        return self.networks == frozenset({STAGING_NETWORK})
+    def first(self) -> bool:
+        """Whether it was published as soon as it started, since there was no version before it."""
+        return LABEL_FIRST in self.labels
 
     @property
     def retired(self) -> bool:
@@ -74,15 +85,32 @@ class Container:
 
     @property
     def address(self) -> str:
-        """Its address on the staging network, "" if it has none."""
+        """Where it is reached while it waits: on the staging network, else on the one it began on; "" if nowhere."""
         settings = cast("Mapping[str, Any]", self.report.get("NetworkSettings") or {})
         networks = cast("Mapping[str, Mapping[str, Any]]", settings.get("Networks") or {})
-        return str(networks.get(STAGING_NETWORK, {}).get("IPAddress") or "")
+        name = STAGING_NETWORK if STAGING_NETWORK in networks else next(iter(networks), "")
+        return str(networks.get(name, {}).get("IPAddress") or "")
 
     @property
     def state(self) -> Mapping[str, Any]:
         """The engine's `State`."""
         return cast("Mapping[str, Any]", self.report.get("State") or {})
+
+
+def state_of(container: Container, name: str) -> str:
+    """What a hand did to a container: `running` if nothing, since the engine itself restarts what it was told to.
+
+    Args:
+        name: What it is to be called, but for the suffixes of a roll-out.
+    """
+    if container.name not in (name, name + STAGED_SUFFIX, name + RETIRED_SUFFIX):
+        return f"named {container.name}"
+    status = str(container.state.get("Status") or "")
+    if status == "paused":
+        return "paused"
+    host = cast("Mapping[str, Any]", container.report.get("HostConfig") or {})
+    policy = str(cast("Mapping[str, Any]", host.get("RestartPolicy") or {}).get("Name") or "")
+    return "stopped" if status in ("exited", "dead") and policy in ("always", "unless-stopped") else "running"
 
 
 def health_of(container: Container, last_lines: Sequence[str] = ()) -> tuple[Health, str]:

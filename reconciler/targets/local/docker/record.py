@@ -18,15 +18,21 @@ from reconciler.core.resources import Mark
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The present mark and spec of one container."""
+    """The present mark and spec of one container.
+
+    Args:
+        port: The one it has, also where the spec leaves the choice: the container made after it gets it again.
+    """
 
     container: str
     mark: Mark
     spec: Mapping[str, Any]
+    port: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """For the file."""
-        return {"container": self.container, "mark": self.mark.to_json(), "spec": dict(self.spec)}
+        data = {"container": self.container, "mark": self.mark.to_json(), "spec": dict(self.spec)}
+        return {**data, "port": self.port} if self.port else data
 
 
 class Records:
@@ -46,12 +52,17 @@ class Records:
 
     def read(self, service: str, container: str) -> Record | None:
         """What is recorded of a container; nothing if the record is of another one."""
+        record = self.last(service)
+        return record if record is not None and record.container == container else None
+
+    def last(self, service: str) -> Record | None:
+        """What is recorded of the container that serves, or served last."""
         try:
             data = json.loads((self._folder / f"{service}.json").read_bytes())
-            record = Record(str(data["container"]), Mark.from_json(data["mark"]), data["spec"])
+            port = int(data.get("port") or 0)
+            return Record(str(data["container"]), Mark.from_json(data["mark"]), data["spec"], port)
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return record if record.container == container else None
 
     def write(self, service: str, record: Record) -> None:
         """Writes a record as a whole."""

@@ -22,7 +22,10 @@ LOG_FILES = 5
 
 # What `docker update` changes on a running container, and what lies outside of it.
 UPDATED = ("limits", "restart")
-IN_PLACE = ("/auth/keys", "/limits/cpuCores", "/limits/memoryGb", "/restart")
+# Besides, what starting or naming it mends.
+IN_PLACE = ("/auth/keys", "/limits/cpuCores", "/limits/memoryGb", "/restart", "/state")
+RUNNING = "running"
+SERVING_NETWORK = "bridge"
 
 FIELDS = (
     "/image",
@@ -51,6 +54,7 @@ FIELDS = (
     "/log/maxMb",
     "/log/files",
     "/networks/*",
+    "/state",
     "/volumes/*/source",
     "/volumes/*/path",
     "/volumes/*/readOnly",
@@ -182,13 +186,13 @@ def spec_of(deployment: Deployment, reference: str) -> Spec:
             "maxMb": _number(block.get("logMaxMb") or LOG_MAX_MB),
             "files": int(block.get("logFiles") or LOG_FILES),
         },
+        "networks": sorted(block.get("networks") or (SERVING_NETWORK,)),
+        "state": RUNNING,
     }
     if deployment.image.image:
         spec["readyMade"] = True
     if block.get("tlsCertFile"):
         spec["tls"] = {"certFile": str(block["tlsCertFile"]), "keyFile": str(block["tlsKeyFile"])}
-    if block.get("networks"):
-        spec["networks"] = sorted(block["networks"])
     if block.get("volumes"):
         spec["volumes"] = [_volume(volume) for volume in sorted(block["volumes"], key=lambda v: str(v["path"]))]
     return spec

@@ -24,8 +24,8 @@ from reconciler.core.values import Spec, digest
 from reconciler.targets.local.docker.config import (
     KEYS_FOLDER,
     LABEL,
+    LABEL_FIRST,
     LABEL_TARGET,
-    SERVING_NETWORK,
     STAGING_NETWORK,
     configuration,
     labels_of,
@@ -33,6 +33,7 @@ from reconciler.targets.local.docker.config import (
     section,
 )
 from reconciler.targets.local.docker.look import RETIRED_SUFFIX, STAGED_SUFFIX, Container
+from reconciler.targets.local.docker.render import SERVING_NETWORK
 
 _UID = 65532
 
@@ -60,7 +61,12 @@ def version_of(spec: Spec) -> str:
     """What tells versions apart: 64 hex digits over the spec without what changes in place."""
     auth = {key: value for key, value in section(spec, "auth").items() if key != "keys"}
     limits = {k: v for k, v in section(spec, "limits").items() if k not in ("cpuCores", "memoryGb")}
-    return digest({**spec, "auth": auth, "limits": limits, "restart": ""})
+    return digest({**spec, "auth": auth, "limits": limits, "restart": "", "state": ""})
+
+
+def networks_of(spec: Spec) -> frozenset[str]:
+    """Names of the networks that a version serves on."""
+    return frozenset(str(name) for name in cast("Sequence[str]", spec["networks"]))
 
 
 class Swap:
@@ -83,17 +89,27 @@ class Swap:
         """Name of the volume with the key file."""
         return f"{self._name}.keys"
 
-    def stage(self, spec: Spec, mark: Mark, serving: Container | None) -> None:
-        """Makes and starts a new version on the staging network; one that stood there goes first."""
+    def stage(self, spec: Spec, mark: Mark, serving: Container | None, before: int = 0, *, tested: bool) -> None:
+        """Makes and starts a new version on the staging network; one that stood there goes first.
+
+        Args:
+            before: Port of a version that is gone; 0 for none.
+            tested: Whether it must not be reached by others before it is promoted. A first version that need not be
+                hidden starts where it serves, which spares the engine a network more and a network less.
+        """
         engine = self._engine
         self._image(spec)
-        self._network()
+        first = serving is None and not tested and networks_of(spec) == {SERVING_NETWORK}
+        if not first:
+            self._network()
         self._remove_own(f"{self._name}{STAGED_SUFFIX}")
         keys = self._parts.key_digests(spec)
         volume = self._volume() if keys is not None else ""
-        port = self._port(spec, serving)
-        labels = labels_of(self._target, mark.to_json(), spec)
-        config = configuration(spec, self._service, version_of(spec), port, labels, self._parts.reveal, volume)
+        port = self._port(spec, serving, before)
+        labels = labels_of(self._target, mark.to_json(), spec) | ({LABEL_FIRST: "true"} if first else {})
+        network = SERVING_NETWORK if first else STAGING_NETWORK
+        reveal = self._parts.reveal
+        config = configuration(spec, self._service, version_of(spec), port, labels, reveal, volume, network)
         with engine.calls(f"making a container for {self._service}"):
             made = engine.api.create_container_from_config(config, f"{self._name}{STAGED_SUFFIX}")
         container = str(made["Id"])
@@ -112,7 +128,7 @@ class Swap:
         Raises:
             PortTakenError: Somebody else has the port; the one before serves again.
         """
-        networks = self._networks(spec)
+        networks = networks_of(spec)
         if staged.networks - {STAGING_NETWORK} != networks:
             before = serving.networks if serving is not None else frozenset[str]()
             if serving is not None:
@@ -126,12 +142,16 @@ class Swap:
                     with suppress(TargetError):
                         self._join(serving.id, sorted(before))
                 raise
-        if serving is not None and serving.id != staged.id:
-            self._rename(serving, f"{self._name}{RETIRED_SUFFIX}")
-        self._rename(staged, self._name)
-        self._leave(staged.id, {STAGING_NETWORK})
-        if serving is not None and serving.id != staged.id:
-            self._engine.remove(serving.id)
+        self.finish(staged, serving)
+
+    def finish(self, promoted: Container, before: Container | None) -> None:
+        """Gives a version that is on its networks the name, too, and removes the one before."""
+        if before is not None and before.id != promoted.id:
+            self._rename(before, f"{self._name}{RETIRED_SUFFIX}")
+        self._rename(promoted, self._name)
+        self._leave(promoted.id, promoted.networks & {STAGING_NETWORK})
+        if before is not None and before.id != promoted.id:
+            self._engine.remove(before.id)
         self._remove_own(f"{self._name}{RETIRED_SUFFIX}")
 
     def discard(self) -> None:
@@ -194,19 +214,16 @@ class Swap:
         found = cast("Mapping[str, Any]", self._engine.api.inspect_volume(self.volume))
         return cast("Mapping[str, str]", found.get("Labels") or {}).get(LABEL_TARGET) == self._target
 
-    def _port(self, spec: Spec, serving: Container | None) -> int:
-        """The port to publish: the one asked for, else the one it has, else a free one."""
+    def _port(self, spec: Spec, serving: Container | None, before: int) -> int:
+        """The port to publish: the one asked for, else the one it has or had, else a free one."""
         if spec.get("port") is not None:
             return int(str(spec["port"]))
         if serving is not None and (known := published(serving.report.get("HostConfig") or {}).get("HostPort")):
             return int(known)
+        with suppress(OSError), socket.create_server((str(spec["host"]), before)) as probe:
+            return int(probe.getsockname()[1])
         with socket.create_server((str(spec["host"]), 0)) as probe:
             return int(probe.getsockname()[1])
-
-    @staticmethod
-    def _networks(spec: Spec) -> frozenset[str]:
-        named: Any = spec.get("networks") or (SERVING_NETWORK,)
-        return frozenset(str(name) for name in named)
 
     def _leave(self, container: str, networks: frozenset[str] | set[str]) -> None:
         for name in sorted(networks):
