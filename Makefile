@@ -1,9 +1,10 @@
 # One command per need; each does its own set-up from a bare clone.
 PYTHON ?= python3
+ENGINE ?= process
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-long check format bench constraints schema clean
+.PHONY: setup demo test test-long check format bench constraints schema image wheelhouse clean
 
 setup: $(STAMP)
 
@@ -17,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt constraints-uv.txt | $(BIN)/uv
 	touch $(STAMP)
 
 demo: setup
-	$(BIN)/python examples/demo.py
+	$(BIN)/python examples/demo.py --engine $(ENGINE)
 
 test: setup
 	$(BIN)/python -m pytest -n 2 -m "not long" --durations=15
@@ -38,11 +39,22 @@ format: setup
 bench: setup
 	$(BIN)/python -m bench
 
+# The daemon's image; BASE and whatever else `docker build` takes may be given.
+BASE ?= python:3.11-slim
+image:
+	docker build --tag reconciler --build-arg BASE=$(BASE) --file deploy/docker/Dockerfile .
+
+# Everything that the image installs, for a build without a package index.
+wheelhouse: $(BIN)/uv
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r constraints-run.txt --dest wheelhouse
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --only-binary :all: hatchling --dest wheelhouse
+
 schema: setup
 	$(BIN)/reconciler schema --write schema
 
 constraints: $(BIN)/uv
 	$(BIN)/uv pip compile -q pyproject.toml --group dev --extra all --generate-hashes --no-header --no-annotate --universal --python-version 3.11 -o constraints.txt
+	$(BIN)/uv pip compile -q pyproject.toml --extra all -c constraints.txt --generate-hashes --no-header --no-annotate --universal --python-version 3.11 -o constraints-run.txt
 	grep -A 40 '^uv==' constraints.txt | awk 'NR==1 || /^ /{print; next} {exit}' > constraints-uv.txt
 
 clean:

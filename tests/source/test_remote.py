@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,6 +15,7 @@ from reconciler.core.errors import AccessError, InvalidError, UnavailableError
 from reconciler.source import Credentials
 
 from .conftest import ENVIRONMENT, Opener, Repo
+from .served import served
 
 
 def url(repo: Repo) -> str:
@@ -147,73 +145,11 @@ def test_fetching_runs_no_hook(repo: Repo, opened: Opener, tmp_path: Path) -> No
     assert not (tmp_path / "proof").exists()
 
 
-class _Backend(BaseHTTPRequestHandler):
-    """git http-backend behind basic authentication."""
-
-    root: Path
-    token: str
-    seen: list[str]
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Says nothing."""
-
-    def do_GET(self) -> None:
-        """Serves."""
-        self._serve(b"")
-
-    def do_POST(self) -> None:
-        """Serves."""
-        self._serve(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-
-    def _serve(self, body: bytes) -> None:
-        self.seen.append(self.path)
-        if self.headers.get("Authorization") != self.token:
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", "Basic realm=x")
-            self.end_headers()
-            return
-        path, _, query = self.path.partition("?")
-        done = subprocess.run(
-            ["git", "http-backend"],
-            input=body,
-            capture_output=True,
-            check=True,
-            env=ENVIRONMENT
-            | {
-                "GIT_PROJECT_ROOT": str(self.root),
-                "GIT_HTTP_EXPORT_ALL": "1",
-                "PATH_INFO": path,
-                "QUERY_STRING": query,
-                "REQUEST_METHOD": self.command,
-                "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-                "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-                "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
-                "CONTENT_LENGTH": str(len(body)),
-            },
-        )
-        head, _, rest = done.stdout.partition(b"\r\n\r\n")
-        fields = dict(line.split(": ", 1) for line in head.decode().splitlines())
-        self.send_response(int(fields.pop("Status", "200").split()[0]))
-        for name, value in fields.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(rest)
-
-
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """`host:port` of a Git server that asks for ada's password."""
-    handler = type(
-        "Handler",
-        (_Backend,),
-        {"root": tmp_path, "token": "Basic " + base64.b64encode(b"ada:s3cr3t").decode(), "seen": []},
-    )
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
-        thread = threading.Thread(target=httpd.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"127.0.0.1:{httpd.server_address[1]}"
-        httpd.shutdown()
-        thread.join()
+    with served(tmp_path, "ada:s3cr3t") as address:
+        yield address
 
 
 def test_http_with_credentials(repo: Repo, opened: Opener, server: str) -> None:
