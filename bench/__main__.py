@@ -8,7 +8,7 @@ import platform
 import sys
 import time
 
-SUITES = ("planning", "incremental", "daemon", "serving")
+SUITES = ("planning", "incremental", "daemon", "serving", "containers")
 
 
 def main(names: list[str]) -> int:
