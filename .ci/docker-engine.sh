@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What the container tests need: a Docker engine, a registry on loopback and a base image that no public registry has to
-# be asked for. Made once, found again afterwards. Debian only, as root.
+# be asked for; and an sshd, behind which an engine is reached as on another machine. Made once, found again afterwards.
+# Debian only, as root.
 set -euo pipefail
 folder=/var/tmp/reconciler-containers
 image=python:3.11-slim
@@ -21,7 +22,8 @@ until_ok() { # seconds, command …
 }
 
 packages=()
-for pair in dockerd:docker.io iptables:iptables docker-registry:docker-registry debootstrap:debootstrap curl:curl; do
+for pair in dockerd:docker.io iptables:iptables ip:iproute2 docker-registry:docker-registry debootstrap:debootstrap \
+  curl:curl sshd:openssh-server; do
   command -v "${pair%%:*}" >/dev/null || packages+=("${pair#*:}")
 done
 if ((${#packages[@]})); then
@@ -30,6 +32,11 @@ if ((${#packages[@]})); then
 fi
 
 if ! docker info >/dev/null 2>&1; then
+  # An engine that was killed leaves the numbers of its processes, which by now may be those of others: it would not start.
+  for pair in docker.pid:dockerd docker/containerd/containerd.pid:containerd; do
+    file=/var/run/${pair%%:*}
+    if [[ -f $file && $(cat "/proc/$(cat "$file")/comm" 2>/dev/null) != "${pair#*:}" ]]; then rm -f "$file"; fi
+  done
   setsid dockerd >"$folder/dockerd.log" 2>&1 </dev/null &
   until_ok 60 docker info
 fi

@@ -1,11 +1,13 @@
 """The main job, end to end, in front of you: a Git repo becomes a running, tested, healed REST service.
 
-Run by `make demo`. Everything happens in a temporary folder with a state directory of its own; the service gets a free
-port, and nothing is left running. Every command is printed before it runs, so it can be repeated by hand.
+Run by `make demo`, or in containers by `make demo ENGINE=docker`: the same manifests, and one that says so. Everything
+happens in a temporary folder with a state directory of its own; the service gets a free port, and nothing is left
+running. Every command is printed before it runs, so it can be repeated by hand.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -19,13 +21,21 @@ from pathlib import Path
 EXAMPLE = Path(__file__).parent / "quickstart"
 RECONCILER = Path(sys.executable).with_name("reconciler")
 SERVICE = "diabetes"
+# What is different in containers: the target that the service names runs them.
+CONTAINERS = """\
+apiVersion: reconciler/v1
+kind: Target
+metadata: {name: local}
+spec: {type: local, local: {engine: docker}}
+"""
 
 
 class Demo:
     """A stage with a manifest repo and a state directory."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, engine: str) -> None:
         self.repo = root / "manifests"
+        self.engine = engine
         self.environment = {
             **os.environ,
             "RECONCILER_STATE_DIR": str(root / "state"),
@@ -70,9 +80,12 @@ class Demo:
 
 def main() -> None:
     """Plays the demo; exits with 0 only if everything happened as it should."""
+    parser = argparse.ArgumentParser(description="Plays the main job, end to end.")
+    parser.add_argument("--engine", choices=("process", "docker"), default="process", help="what services run in")
+    engine = parser.parse_args().engine
     started = time.monotonic()
     root = Path(tempfile.mkdtemp(prefix="reconciler-demo-"))
-    demo = Demo(root)
+    demo = Demo(root, engine)
     try:
         play(demo)
     finally:
@@ -85,6 +98,9 @@ def play(demo: Demo) -> None:
     """The acts."""
     demo.say("A Git repo of manifests: a model, how to run it, where, and the service")
     shutil.copytree(EXAMPLE, demo.repo, ignore=shutil.ignore_patterns("next", "*.py[co]", "__pycache__"))
+    if demo.engine == "docker":
+        (demo.repo / "targets").mkdir()
+        (demo.repo / "targets" / "local.yaml").write_text(CONTAINERS)
     demo.git("init", "--quiet", "--initial-branch=main", ".")
     demo.git("add", ".")
     demo.git("commit", "--quiet", "-m", "Serve the diabetes model")
@@ -106,7 +122,8 @@ def play(demo: Demo) -> None:
     demo.run("apply")
     demo.run("score", SERVICE, "--data", json.dumps({"data": [[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]]}))
 
-    demo.say("Reality moves: somebody kills the process. That is drift, and it is healed")
+    what = "container" if demo.engine == "docker" else "process"
+    demo.say(f"Reality moves: somebody kills the {what}. That is drift, and it is healed")
     kill(demo)
     demo.run("drift", expect=0)
     demo.run("apply")
@@ -122,11 +139,15 @@ def play(demo: Demo) -> None:
 
 
 def kill(demo: Demo) -> None:
-    """Kills the service's whole process group, as an operator's slip would."""
-    resources = demo.status()["resources"]
-    outputs = next(r["outputs"] for r in resources if "pid" in r.get("outputs", {}))
-    pid = outputs["pid"]
-    print(f"$ kill -9 {pid}")
+    """Kills what serves, as an operator's slip would: the process group, or the container."""
+    resources = [r.get("outputs", {}) for r in demo.status()["resources"]]
+    if demo.engine == "docker":
+        container = next(outputs["container"] for outputs in resources if "container" in outputs)
+        print(f"$ docker kill {container}", flush=True)
+        subprocess.run(["docker", "kill", container], check=True, stdout=subprocess.DEVNULL)
+        return
+    pid = next(outputs["pid"] for outputs in resources if "pid" in outputs)
+    print(f"$ kill -9 {pid}", flush=True)
     os.kill(pid, signal.SIGKILL)
 
 
