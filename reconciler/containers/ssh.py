@@ -54,7 +54,8 @@ class SshConnection:
         said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by whoever waits for the end
         try:
             # A session of its own: ssh must not ask at the terminal, and Ctrl-C is for us to handle.
-            process = subprocess.Popen(command, stdin=far, stdout=far, stderr=said, start_new_session=True)
+            end = far.fileno()
+            process = subprocess.Popen(command, stdin=end, stdout=end, stderr=said, start_new_session=True)
         except OSError as error:
             self.socket.close()
             said.close()

@@ -118,7 +118,8 @@ def test_from_a_commit_to_a_scored_container_and_a_new_model_version(shop: Shop)
     assert shop.run("keys", "diabetes", "--show", code=0).split()[-1] not in history
 
     service = shop.folder / "services" / "diabetes.yaml"
-    service.write_text(service.read_text().replace("shape: [1]", "shape: [2]"))
+    strict = "  deployment: {environmentVariables: {MODE: strict}}\n  tests:"
+    service.write_text(service.read_text().replace("shape: [1]", "shape: [2]").replace("  tests:", strict))
     shop.commit("A test that cannot pass")
     assert "shape" in shop.apply(16)
     assert shop.run("score", "diabetes", "--data", DATA).strip() == "[191.91496393738282]"

@@ -76,9 +76,12 @@ class Reporter:
         """A service by the container that serves it."""
         made_from = record.spec if record else container.made_from
         mark = record.mark if record else container.mark
-        spec = read_back(container.report, made_from, self._environment_of(container), self._seal, self.machine())
-        spec["state"] = state_of(container, self._name(resource.name))
-        spec["networks"] = sorted(container.networks - {STAGING_NETWORK})
+        read = read_back(container.report, made_from, self._environment_of(container), self._seal, self.machine())
+        standing = {
+            "state": state_of(container, self._name(resource.name)),
+            "networks": sorted(container.networks - {STAGING_NETWORK}),
+        }
+        spec: Spec = {**read, **standing}
         if not container.ours:
             spec = {key: value for key, value in spec.items() if key in ("image", "restart", "limits")}
         health, reason = health_of(container)

@@ -99,7 +99,7 @@ class Swap:
         """
         engine = self._engine
         self._image(spec)
-        first = serving is None and not tested and networks_of(spec) == {SERVING_NETWORK}
+        first = serving is None and not tested and networks_of(spec) == frozenset({SERVING_NETWORK})
         if not first:
             self._network()
         self._remove_own(f"{self._name}{STAGED_SUFFIX}")
