@@ -113,7 +113,8 @@ def test_from_a_commit_to_a_scored_container_and_a_new_model_version(shop: Shop)
     shop.run("keys", "diabetes", "--regenerate", "primary")
     assert shop.run("score", "diabetes", "--data", DATA).strip() == "[191.91496393738282]"
     log = next((shop.state / "images").glob("*/build.log")).read_text()
-    assert "uv pip sync" in log
+    # An engine on which these tests ran before builds nothing again.
+    assert "uv pip sync" in log or "the engine has this content already" in log
     history = docker("history", "--no-trunc", "--format", "{{.CreatedBy}}", report["Image"])
     assert shop.run("keys", "diabetes", "--show", code=0).split()[-1] not in history
 
