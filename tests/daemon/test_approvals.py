@@ -6,6 +6,7 @@ from structlog.testing import capture_logs
 
 from reconciler.core.commit_status import CommitState
 from reconciler.engine.daemon.announcing import status_of
+from reconciler.engine.requests import daemon_of
 from reconciler.engine.summary import Summary
 from tests.daemon.rig import Rig, service, until
 from tests.daemon.test_requests import put
@@ -60,6 +61,7 @@ def test_a_daemon_waits_for_somebodys_word_and_goes_on_with_it(rig: Rig) -> None
 def test_an_approval_can_be_taken_back(rig: Rig) -> None:
     """By a command, with who did it in the history; without it the daemon goes on waiting."""
     with rig.running():
+        until(lambda: daemon_of(rig.store) is not None)
         put(rig, "approve", digest="1" * 64, by="ann")
         assert [approval.by for approval in rig.store.approvals().values()] == ["ann"]
         put(rig, "approve", digest="1" * 64, by="bob", revoke=True)

@@ -38,7 +38,7 @@ def test_killed_worker_is_told_at_once(bench):
     """The end of a worker is an event within a tenth of a second (a quarter here, the machine being shared)."""
     seen = bench.deploy(bench.deployment())
     with Watcher(bench.driver) as watcher:
-        until(lambda: _watched(bench))
+        _wait_until_watched(bench)
         began = time.monotonic()
         os.kill(seen.outputs["workers"][0], 9)
         assert watcher.after(began, "diabetes: worker 0") < 0.25
@@ -48,7 +48,7 @@ def test_killed_supervisor_is_told_at_once(bench):
     """So is the end of the supervisor itself."""
     seen = bench.deploy(bench.deployment())
     with Watcher(bench.driver) as watcher:
-        until(lambda: _watched(bench))
+        _wait_until_watched(bench)
         began = time.monotonic()
         os.kill(seen.outputs["pid"], 9)
         assert watcher.after(began, "diabetes: its supervisor ended") < 0.25
@@ -70,8 +70,10 @@ def test_services_that_come_later_are_watched(bench):
         watcher.after(began, "other: its supervisor ended")
 
 
-def _watched(bench):
-    return bench.driver._watches and "diabetes" in bench.driver._watches[0]._connections
+def _wait_until_watched(bench):
+    until(lambda: bench.driver._watches and "diabetes" in bench.driver._watches[0]._connections)
+    # The supervisor answers in turn: once it answers this, it has read that somebody watches.
+    bench.driver.observe([])
 
 
 NOISY = """
