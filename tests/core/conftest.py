@@ -5,4 +5,4 @@ from __future__ import annotations
 from hypothesis import HealthCheck, settings
 
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-DEEP = settings(max_examples=4000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+DEEP = settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])

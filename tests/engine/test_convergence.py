@@ -100,7 +100,7 @@ def test_applying_a_plan_makes_the_next_one_empty(rounds: Any) -> None:
 
 
 @pytest.mark.long
-@settings(max_examples=600)
+@settings(max_examples=250)
 @given(ROUNDS)
 def test_applying_a_plan_makes_the_next_one_empty_searched_deeply(rounds: Any) -> None:
     """The same with many more."""

@@ -43,6 +43,8 @@ class EnvironmentsFixture(DriverFixture):
 
     patience: ClassVar[int] = 3000
     cannot: ClassVar[dict[str, str]] = {
+        "describable": "an environment is no service; a service's proposal writes its files (tests/acceptance)",
+        "move": "an environment belongs to no service: its name is the digest of its inputs",
         "edit": "an environment has no field to edit by hand: damage is tested in test_environments_driver",
         "edit_foreign": "an environment has no foreign fields",
         "condition": "its states follow from files: tested in test_environments_driver",
