@@ -114,13 +114,20 @@ def test_log_is_followed_across_rotation(bench):
         target=lambda: lines.extend(bench.driver.logs(bench.id(), lines=0, follow=True, stop=stop))
     )
     follower.start()
+    # Whatever was written before it follows is not new.
+    until(lambda: score(seen, b"1") and lines)
     for _ in range(5):
         score(seen, b"200")
-    until(lambda: sum(line.startswith("line ") for line in lines) >= 1000 or not follower.is_alive())
+    expected = list(range(200)) * 5
+    until(lambda: _numbers(lines)[-len(expected) :] == expected or not follower.is_alive())
     stop.set()
     follower.join(5)
-    numbers = [int(line.split()[1]) for line in lines if line.startswith("line ")]
-    assert numbers == list(range(200)) * 5
+    assert _numbers(lines)[-len(expected) :] == expected
+    assert set(_numbers(lines)[: -len(expected)]) == {0}
+
+
+def _numbers(lines):
+    return [int(line.split()[1]) for line in list(lines) if line.startswith("line ")]
 
 
 def test_no_log_of_what_is_not_there(bench):
