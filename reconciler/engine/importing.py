@@ -90,8 +90,8 @@ class Importing:
             RefusedError: A service of that name exists.
             TargetError: The target cannot be read.
         """
-        self._free(service)
         of_target = self._target(target)
+        self._free(service)
         driver = self._driver(of_target)
         described = driver.describe(name, service)
         if described is None:

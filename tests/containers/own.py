@@ -9,13 +9,11 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
 
 from tests.containers.engine import standin
-
-PATIENCE = 120.0
+from tests.containers.waiting import PATIENCE, until
 
 
 class OwnEngine:
@@ -54,24 +52,21 @@ class OwnEngine:
 
     def start(self) -> None:
         """Starts it, and waits until it answers; on a busy machine its first try may end for want of patience."""
-        limit = time.monotonic() + PATIENCE
-        while True:
-            if self._process is None or self._process.poll() is not None:
-                assert time.monotonic() < limit, (self.folder / "log").read_text()[-2000:]
-                self._process = self._started()
-            if not subprocess.run(self._docker("version"), capture_output=True, check=False).returncode:
-                return
-            assert time.monotonic() < limit, (self.folder / "log").read_text()[-2000:]
-            time.sleep(0.1)
+        until(self._answers, lambda: (self.folder / "log").read_text()[-2000:])
+
+    def _answers(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            self._process = self._started()
+        return not subprocess.run(self._docker("version"), capture_output=True, check=False).returncode
 
     def _started(self) -> subprocess.Popen[bytes]:
+        # No address pool: an engine that is given one and starts again removes the machine's docker0.
         (self.folder / "pid").unlink(missing_ok=True)
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
                 [
                     "dockerd", *self._listen, "--data-root", f"{self.folder}/data", "--exec-root", f"{self.folder}/x",
                     "--pidfile", f"{self.folder}/pid", "--bridge", self._bridge, "--iptables=false", "--ip-masq=false",
-                    "--default-address-pool", f"base=10.214.{self._net}.0/24,size=28",
                 ],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
@@ -160,15 +155,15 @@ class Sshd:
         self._process = subprocess.Popen(
             ["/usr/sbin/sshd", "-D", "-e", "-f", str(server)], stdout=self._log, stderr=self._log
         )
-        limit = time.monotonic() + PATIENCE
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
-                return
-            except ConnectionRefusedError:
-                assert time.monotonic() < limit, (folder / "log").read_text()
-                assert self._process.poll() is None, (folder / "log").read_text()
-                time.sleep(0.05)
+        until(self._listens, (folder / "log").read_text)
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+        except ConnectionRefusedError:
+            assert self._process.poll() is None
+            return False
+        return True
 
     def admit(self, key: Path) -> None:
         """Makes `ssh` use a key."""

@@ -9,14 +9,14 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.containers.engine import BASE, REGISTRY, docker, engine
+from tests.containers.waiting import until
 from tests.source.conftest import Repo
 from tests.source.served import served
 
@@ -31,14 +31,6 @@ FILES = {
     "services/one.yaml": "apiVersion: reconciler/v1\nkind: Service\nmetadata: {name: one}\n"
     "spec: {target: local, models: [], inference: plain, tests: [{request: 1, expect: {}}]}\n",
 }
-
-
-def until(condition: Callable[[], bool], what: Callable[[], str]) -> None:
-    """Waits for other processes."""
-    limit = time.monotonic() + 180
-    while not condition():
-        assert time.monotonic() < limit, what()
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")

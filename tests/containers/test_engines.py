@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,16 +13,9 @@ import pytest
 from tests.containers.engine import REQUIRED
 from tests.containers.own import OwnEngine, Sshd, certificate
 from tests.containers.ready import Ready
+from tests.containers.waiting import until
 
 pytestmark = pytest.mark.long
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Waits for other processes."""
-    limit = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < limit, f"waited in vain for {what}"
-        time.sleep(0.05)
 
 
 def answer(url: str) -> bytes:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.containers.engine import docker
 from tests.containers.ready import Daemon, Ready, at
+from tests.containers.waiting import until
 
 pytestmark = pytest.mark.long
 
@@ -28,10 +29,7 @@ def drift(daemon: Daemon, began: float) -> dict:
 
 def healed(daemon: Daemon, told: dict, condition: Callable[[], bool]) -> None:
     """Waits until it is so, and the daemon has seen it."""
-    limit = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < limit
-        time.sleep(0.05)
+    until(condition, "what heals it")
     daemon.first(lambda line: line["event"] == "reconcile" and line["outcome"] == "in sync", at(told))
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import http.server
-import ssl
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.listening import listening
 
 Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
 
@@ -24,22 +24,8 @@ def serving(answer: Answer, certificate: Path | None = None) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    scheme = "http"
-    if certificate is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        scheme = "https"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"{scheme}://127.0.0.1:{server.server_port}/snapshot"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(Handler, None if certificate is None else (certificate, None)) as port:
+        yield f"{'http' if certificate is None else 'https'}://127.0.0.1:{port}/snapshot"
 
 
 def says(status: int, body: bytes = b"", **headers: str) -> Answer:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 import secrets
-import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.listening import listening
 
 TENANT = "0c7b0a3e-1111-4222-8333-123456789012"
 CLIENT = "5b7e3c1a-aaaa-4bbb-8ccc-123456789012"
@@ -90,27 +91,14 @@ def azure_server(certificate: Path, key: Path) -> Iterator[Azure]:
     class Handler(_Handler):
         azure = world
 
-    with _Server(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        world.port = int(server.server_address[1])
+    with listening(Handler, (certificate, key)) as port:
+        world.port = port
         # A vault's token is for the domain that it is in: what follows the first label of its own host.
-        world.resource = f"https://0.0.1:{world.port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+        world.resource = f"https://0.0.1:{port}"
         try:
             yield world
         finally:
             world.gate.set()
-            server.shutdown()
-            thread.join()
-
-
-class _Server(ThreadingHTTPServer):
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away, or trusts nobody, is nothing to tell."""
 
 
 class _Handler(BaseHTTPRequestHandler):

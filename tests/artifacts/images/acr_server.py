@@ -14,16 +14,17 @@ import json
 import re
 import secrets
 import shlex
-import ssl
 import tarfile
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.listening import listening
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 GROUP, NAME = "ml", "mlimages"
@@ -159,24 +160,9 @@ def registry_server(certificate: Path, key: Path, allowed: Mapping[str, str]) ->
     class Handler(_Handler):
         registry = world
 
-    with _Server(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, key)
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        world.port = int(server.server_address[1])
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield world
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-class _Server(ThreadingHTTPServer):
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is nothing to tell."""
+    with listening(Handler, (certificate, key)) as port:
+        world.port = port
+        yield world
 
 
 class _Handler(BaseHTTPRequestHandler):

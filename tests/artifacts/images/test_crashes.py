@@ -7,9 +7,8 @@ import os
 import socket
 import subprocess
 import threading
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 
 from tests.containers.engine import REGISTRY, docker
 from tests.containers.shop import DATA, RECONCILER, Shop
+from tests.containers.waiting import until
 
 pytestmark = pytest.mark.long
 
@@ -103,14 +103,6 @@ def killed(shop: Shop, held: threading.Event) -> None:
     finally:
         process.kill()
         process.wait()
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Waits for the engine."""
-    limit = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < limit, f"waited in vain for {what}"
-        time.sleep(0.1)
 
 
 def test_a_kill_during_a_build(shop: Shop) -> None:
