@@ -265,6 +265,9 @@ def said(text: str, what: str) -> TargetError:
         return AccessError(message, hint="check the registry's credentials")
     if any(word in lowered for word in ("timeout", "connection refused", "no such host", "eof", "connection reset")):
         return UnavailableError(message)
+    # A layer that this build found in the cache was taken away by somebody else before it was used.
+    if "no such image: sha256:" in lowered:
+        return UnavailableError(message)
     return TerminalError(message)
 
 

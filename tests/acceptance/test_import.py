@@ -129,6 +129,8 @@ def test_what_another_installation_left_is_taken_over(home: Home) -> None:
 def test_what_is_not_there_and_what_is_in_the_way(home: Home, tmp_path: Path) -> None:
     """Names that lead nowhere are told with what was meant; no file is overwritten, none is left half-written."""
     deployed(home)
+    # A wrong target comes before a service that exists.
+    assert "there is no target 'lcoal'" in home.run("import", "lcoal", "echo").stderr
     home.write({DOCUMENT: None})
     for words, code, said in (
         (("import", "local", "ehco"), 10, "did you mean 'echo'"),

@@ -71,7 +71,7 @@ class DockerFixture(DriverFixture):
     def _desired(self, name: str, *, block: dict[str, Any] | None = None, **settings: Any) -> Desired:
         variables = dict(settings.pop("environment_variables", {}))
         if self.slowly:
-            variables["SLOW"] = "1.5"
+            variables["SLOW"] = "4"
         deployment = Deployment(
             name,
             Target(self.target, "local"),

@@ -19,8 +19,8 @@ class TimeRules(Rules):
     @needs("slow")
     def test_slow_work_is_in_progress_until_observed_done(self, target: DriverFixture) -> None:
         """A slow change returns at once, is seen as busy or progressing, and is over when observing says so."""
-        bench, desired = target.bench(), target.desired()
         target.slow()
+        bench, desired = target.bench(), target.desired()
         create = only(bench.plan([desired]))
         driver = bench.drivers[desired.id.target]
         answer = driver.apply(replace(create, step=create.steps[0]))
@@ -36,8 +36,8 @@ class TimeRules(Rules):
     @needs("slow")
     def test_a_crash_while_it_is_slow_loses_nothing(self, target: DriverFixture) -> None:
         """Whoever comes back in between finds the work going on, does not begin it anew, and records its end."""
-        bench, desired = target.bench(), target.desired()
         target.slow()
+        bench, desired = target.bench(), target.desired()
         create = only(bench.plan([desired]))
         for step in create.steps[:1]:
             bench.intend(create, step, None)
