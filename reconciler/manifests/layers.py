@@ -86,7 +86,7 @@ def _place(source: str, where: Any) -> str:
     return f"{where['file']}#{where['key']}" if source == "sops" else where
 
 
-class Ground:
+class SharedLayers:
     """What holds for every service of one target and one inference config before its own document: laid once for all.
 
     Args:

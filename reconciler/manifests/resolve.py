@@ -127,7 +127,7 @@ class _Run:
         self.targets: dict[str, tuple[Manifest | None, Target]] = {}
         self.services: dict[str, ResolvedService] = {}
         # By the identity of a target and an inference config of this resolution.
-        self.grounds: dict[tuple[int, int], layers.Ground] = {}
+        self.shared_layers: dict[tuple[int, int], layers.SharedLayers] = {}
         self.sealed = SealedFiles(tree, cache, self.before.sealed)
         self.broken_files = sorted({p.position.file for p in repo.problems if p.position and _is_error(p)})
 
@@ -271,7 +271,7 @@ class _Run:
         if why or problems or target is None or inference is None or inference.entry is None:
             return ResolvedService(inputs, None, tuple(problems), why or "a reference leads nowhere")
         kind = target[1].type
-        ground = self._ground(target, inference)
+        shared = self._shared_layers(target, inference)
         deployment = Deployment(
             service=document.name,
             target=target[1],
@@ -280,9 +280,9 @@ class _Run:
             environment=inference.environment or _never(),
             image=inference.image or _never(),
             auth=layers.auth(spec.get("auth") or {}, kind, document.name),
-            settings=ground.settings(spec.get("deployment") or {}),
+            settings=shared.settings(spec.get("deployment") or {}),
             tests=layers.smoke_tests(spec.get("tests", ())),
-            policy=ground.policy(spec.get("policy") or {}, document.at),
+            policy=shared.policy(spec.get("policy") or {}, document.at),
             description=document.description,
             tags=document.tags,
             position=document.position,
@@ -304,8 +304,10 @@ class _Run:
                 found += self.sealed.files_of(each)
         return found, why
 
-    def _ground(self, target: tuple[Manifest | None, Target], inference: ResolvedInference) -> layers.Ground:
-        known = self.grounds.get((id(target), id(inference)))
+    def _shared_layers(
+        self, target: tuple[Manifest | None, Target], inference: ResolvedInference
+    ) -> layers.SharedLayers:
+        known = self.shared_layers.get((id(target), id(inference)))
         if known is None:
             stack = [
                 (origin, layer)
@@ -316,8 +318,8 @@ class _Run:
             for origin, layer in stack:
                 policy = layers.with_policy(policy, origin, layer.spec.get("policy") or {}, layer.at)
             settings: list[layers.Layer] = [layer.spec.get("deployment") or {} for _, layer in stack]
-            known = layers.Ground(target[1].type, inference.variables or {}, settings, policy)
-            self.grounds[id(target), id(inference)] = known
+            known = layers.SharedLayers(target[1].type, inference.variables or {}, settings, policy)
+            self.shared_layers[id(target), id(inference)] = known
         return known
 
     def _model(self, ref: Mapping[str, Any]) -> ModelVersion | None:

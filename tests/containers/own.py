@@ -12,7 +12,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from tests.containers.engine import standin
+from tests.containers.engine import engine, standin
 from tests.containers.waiting import PATIENCE, until
 
 
@@ -24,6 +24,7 @@ class OwnEngine:
     """
 
     def __init__(self, tls: Path | None = None) -> None:
+        engine().close()
         # Sockets have short names, so a test's own folder is too deep.
         self.folder = Path(tempfile.mkdtemp(prefix="engine-", dir="/var/tmp"))
         self._bridge = f"rt{secrets.token_hex(4)}"

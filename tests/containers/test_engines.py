@@ -6,6 +6,7 @@ import shutil
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -113,9 +114,7 @@ def test_an_engine_by_ssh(tmp_path: Path) -> None:
     """Applied, read and destroyed through a real sshd; a key that is not let in is told in ssh's own words."""
     if shutil.which("sshd", path="/usr/sbin") is None:
         (pytest.fail if REQUIRED else pytest.skip)("there is no sshd: run .ci/docker-engine.sh")
-    sshd = Sshd(tmp_path / "ssh")
-    ready = Ready(tmp_path, f"dockerHost: 'ssh://root@127.0.0.1:{sshd.port}'", PATH=sshd.path)
-    try:
+    with closing(Sshd(tmp_path / "ssh")) as sshd, closing(_far(tmp_path, sshd)) as ready:
         ready.services(1, "far")
         ready.run("apply", "--yes")
         until(lambda: answer(ready.url("s000")) == b"far", "the service")
@@ -126,6 +125,7 @@ def test_an_engine_by_ssh(tmp_path: Path) -> None:
         assert "Permission denied" in said
         sshd.admit(tmp_path / "ssh" / "key")
         ready.run("destroy", "--all", "--yes")
-    finally:
-        ready.close()
-        sshd.close()
+
+
+def _far(folder: Path, sshd: Sshd) -> Ready:
+    return Ready(folder, f"dockerHost: 'ssh://root@127.0.0.1:{sshd.port}'", PATH=sshd.path)
