@@ -4,7 +4,7 @@ ENGINE ?= process
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test test-long check format bench constraints schema image wheelhouse clean
+.PHONY: setup demo test test-long test-live check format bench constraints schema image wheelhouse clean
 
 setup: $(STAMP)
 
@@ -25,6 +25,10 @@ test: setup
 
 test-long: setup
 	$(BIN)/python -m pytest -n 2 -m long --timeout=900 --durations=30
+
+# On the cluster that KUBECONFIG names, in namespaces that are made for it and go afterwards.
+test-live: setup
+	$(BIN)/python -m pytest -n 2 -m live --timeout=900
 
 check: setup
 	$(BIN)/ruff check .

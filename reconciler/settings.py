@@ -271,6 +271,17 @@ class Images(Group):
     )
 
 
+class Kubernetes(Group):
+    """How Kubernetes clusters are reached."""
+
+    kubeconfig: str = Field(
+        default="", description="The kubeconfig. Empty: KUBECONFIG, `~/.kube/config`, or the cluster it runs in."
+    )
+    contexts: tuple[str, ...] | None = Field(
+        default=None, description="Contexts of it that targets may name. Null: all of them; an empty list: none."
+    )
+
+
 class Docker(Group):
     """What services in containers may use of the machine."""
 
@@ -387,6 +398,7 @@ class Settings(BaseSettings):
     models: Models = Field(default=Models(), description="The model registry.")
     environments: Environments = Field(default=Environments(), description="How Python environments are built.")
     images: Images = Field(default=Images(), description="How images for containers are built.")
+    kubernetes: Kubernetes = Field(default=Kubernetes(), description="How Kubernetes clusters are reached.")
     docker: Docker = Field(default=Docker(), description="What services in containers may use of the machine.")
     targets: Targets = Field(default=Targets(), description="What may be deployed to.")
     rails: RailSettings = Field(default=RailSettings(), description="Safety rails.")

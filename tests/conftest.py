@@ -5,7 +5,19 @@ Those that need more examples than the profile says so themselves, or stand in t
 
 from __future__ import annotations
 
+import os
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("reconciler", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("reconciler")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A real cluster is touched only when it is asked for by its mark, and named."""
+    if "live" in config.option.markexpr.replace("not live", "") and os.environ.get("KUBECONFIG"):
+        return
+    for item in items:
+        if "live" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="pytest -m live with KUBECONFIG runs it on that cluster"))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from reconciler.core.resources import ResourceId
 from reconciler.engine.lifecycle import State
 from reconciler.engine.summary import Step, Stop, Summary
-from reconciler.views.grouping import name_of
+from reconciler.views.grouping import told
 from reconciler.views.status import short_revision
 from reconciler.views.style import PLAIN, Style
 from reconciler.views.values import paragraph, plural, printable
@@ -39,7 +39,7 @@ def text(summary: Summary, style: Style = PLAIN, *, deleting: bool = False) -> I
 
 
 def _step(step: Step, style: Style) -> Iterator[str]:
-    what = f"{step.action} {name_of(ResourceId.parse(step.id))}: {step.reason or step.state}"
+    what = f"{step.action} {told(ResourceId.parse(step.id))}: {step.reason or step.state}"
     failed = step.state == State.FAILED.value
     yield from _entry(f"{step.state}:", "red" if failed else "yellow", what, step.hint, style, step.code)
 

@@ -10,7 +10,7 @@ from reconciler.cli.console import Console
 from reconciler.core.resources import ResourceId
 from reconciler.engine.lifecycle import FINAL, State
 from reconciler.engine.progress import ProgressEvent
-from reconciler.views.grouping import name_of
+from reconciler.views.grouping import told
 from reconciler.views.values import paragraph, printable
 
 _STYLES = {
@@ -67,7 +67,7 @@ class Progress:
         word = style.paint(event.state.value, *(name for name in (_STYLES.get(event.state),) if name))
         took = f" ({event.seconds:.1f} s)" if event.seconds >= 0.05 else ""
         step = "" if event.state in FINAL else f"{event.step.value}: "
-        lines = [f"  {event.action.glyph} {printable(name_of(event.id))}  {step}{word}{took}  {first}".rstrip()]
+        lines = [f"  {event.action.glyph} {printable(told(event.id))}  {step}{word}{took}  {first}".rstrip()]
         if event.state not in FINAL:
             return lines[0]  # the whole reason comes once, at the end
         return "\n".join([*lines, *(f"      {line}" for line in rest)])
@@ -78,7 +78,7 @@ class Progress:
             return
         self._drawn_at = now
         parts = [
-            f"{printable(name_of(event.id))} {event.step.value} {now - since:.0f} s"
+            f"{printable(told(event.id))} {event.step.value} {now - since:.0f} s"
             for event, since in self._under_way.values()
         ]
         text = f"  … {', '.join(parts)}"

@@ -67,7 +67,18 @@ def variable(value: Any) -> Any:
     return value["value"] if "value" in value else secret(value)
 
 
-_FREE_FORM = frozenset(("createOptions", "propertiesDesired", "properties", "labels", "routes"))
+_FREE_FORM = frozenset(
+    (
+        "createOptions",
+        "propertiesDesired",
+        "properties",
+        "labels",
+        "routes",
+        "ingressAnnotations",
+        "nodeSelector",
+        "extendedResources",
+    )
+)
 _VARIABLES = frozenset(("user", "username"))
 
 
@@ -103,7 +114,7 @@ class SharedLayers:
         self._block: dict[str, Any] = SERVICE_BLOCKS[target_type]
         for layer in layers:
             self._common, self._block = self._with(layer)
-        self._settings = _settings(self._common, _variables(self._common), plain(self._block))
+        self._settings = _settings(self._common, _variables(self._common), self._plain(self._common, self._block))
         self._policy = policy
         self._policies: dict[tuple[bool, ...], Policy] = {}
 
@@ -120,7 +131,14 @@ class SharedLayers:
         # Most services change neither, and then share them.
         same = common["environmentVariables"] is self._common["environmentVariables"]
         variables = ours.environment_variables if same else _variables(common)
-        return _settings(common, variables, ours.block if block is self._block else plain(block))
+        kept = block is self._block and ("replicas" in common) == ("replicas" in self._common)
+        return _settings(common, variables, ours.block if kept else self._plain(common, block))
+
+    def _plain(self, common: Layer, block: Layer) -> Any:
+        if self._type == "aks" and block["autoscale"]["enabled"] is None:
+            # As Azure ML has it: on unless a number of replicas is given, at whatever layer.
+            block = merged(block, {"autoscale": {"enabled": "replicas" not in common}})
+        return plain(block)
 
     def _with(self, layer: Layer) -> tuple[dict[str, Any], dict[str, Any]]:
         common, block = self._common, self._block

@@ -145,14 +145,14 @@ def _aks(reader: Reader, draft: Draft, secrets: Secrets) -> None:
     _copy(reader, draft, whole, reader.whole)
     _copy(reader, draft, {"namespace": f"{block}/namespace"}, reader.text)
     _copy(reader, draft, {"authEnabled": "/auth/enabled"}, reader.flag)
-    _on(reader, draft, {"appInsightsEnabled": f"{block}/enableAppInsights"})
+    if reader.flag("appInsightsEnabled"):
+        reader.note("appInsightsEnabled", "telemetry cannot be sent there yet; the scoring runtime answers `/metrics`")
     if reader.flag("tokenAuthEnabled"):
-        draft.put(f"{block}/tokenAuthEnabled", value=True, at=reader.at("tokenAuthEnabled"))
-        if not reader.has("authEnabled"):
-            draft.put("/auth/enabled", value=False, at=reader.at("tokenAuthEnabled"))
+        reader.note("tokenAuthEnabled", "its tokens came from the workspace; callers send a key instead", todo=True)
     collection = reader.mapping("dataCollection")
     if collection is not None:
-        _on(collection, draft, {"storageEnabled": f"{block}/collectModelData"})
+        if collection.flag("storageEnabled"):
+            collection.note("storageEnabled", "there is no workspace whose storage would keep inputs and outputs")
         _rest(collection)
     scaler = reader.mapping("autoScaler")
     if scaler is not None:
@@ -160,18 +160,21 @@ def _aks(reader: Reader, draft: Draft, secrets: Secrets) -> None:
         pairs = {
             "minReplicas": f"{block}/autoscale/minReplicas",
             "maxReplicas": f"{block}/autoscale/maxReplicas",
-            "refreshPeriodInSeconds": f"{block}/autoscale/refreshSeconds",
             "targetUtilization": f"{block}/autoscale/targetUtilization",
         }
         _copy(scaler, draft, pairs, scaler.whole)
+        if scaler.has("refreshPeriodInSeconds"):
+            scaler.note("refreshPeriodInSeconds", "a Kubernetes cluster decides for all services at once")
         _rest(scaler)
         if scaler.flag("autoscaleEnabled") and reader.has("numReplicas"):
             hint = "as in Azure ML: remove one of the two"
             reader.wrong("numReplicas", "and `autoScaler.autoscaleEnabled` exclude each other", hint, "excludes")
     probe = reader.mapping("livenessProbeRequirements")
     if probe is not None:
-        names = ("periodSeconds", "initialDelaySeconds", "timeoutSeconds", "successThreshold", "failureThreshold")
+        names = ("periodSeconds", "initialDelaySeconds", "timeoutSeconds", "failureThreshold")
         _copy(probe, draft, {name: f"{block}/livenessProbe/{name}" for name in names}, probe.whole)
+        if probe.whole("successThreshold") not in (None, 1):
+            probe.note("successThreshold", "Kubernetes takes nothing but 1 for liveness probes")
         _rest(probe)
     keys = reader.mapping("keys")
     if keys is not None:

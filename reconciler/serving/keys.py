@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 import logging
+import os
 import re
 import stat
 from hashlib import sha256
@@ -87,10 +88,17 @@ class Keys:
 
     def _read(self, file: Path) -> None:
         seen = self._stamp(file)
-        if seen != self._seen and file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        if seen != self._seen and self._open_to_others(file):
             logger.warning("key file %s can be read by others; set its mode to 0600", file)
         self._seen = seen
         self._digests = parse(file.read_text("utf-8"))
+
+    @staticmethod
+    def _open_to_others(file: Path) -> bool:
+        status = file.stat()
+        # What is not ours, as in a Kubernetes volume, we read by its group.
+        ours = status.st_uid == os.geteuid()
+        return bool(status.st_mode & (stat.S_IRWXO | (stat.S_IRWXG if ours else stat.S_IWGRP)))
 
     @staticmethod
     def _stamp(file: Path) -> tuple[int, int, int]:

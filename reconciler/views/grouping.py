@@ -48,6 +48,12 @@ def name_of(id_: ResourceId) -> str:
     return id_.name if id_.target.startswith("registry/") else f"{id_.target}/{id_.name}"
 
 
+def told(id_: ResourceId) -> str:
+    """The same where no kind stands beside it: objects of one service in a namespace differ in their kinds alone."""
+    name = name_of(id_)
+    return f"{id_.kind} {name}" if ":" in id_.name and not id_.target.startswith("registry/") else name
+
+
 def counts(plan: Plan) -> dict[Action, int]:
     """How many changes of each kind."""
     found = dict.fromkeys(Action, 0)

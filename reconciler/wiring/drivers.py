@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from reconciler.core.deployment import Target
     from reconciler.core.driver import Renderer
 
-_DRIVERS = ("local",)
+_DRIVERS = ("local", "aks")
 R = TypeVar("R", bound="Renderer")
 
 

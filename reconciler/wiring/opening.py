@@ -111,6 +111,13 @@ def installation(
     )
 
     def make(target: Target) -> Driver:
+        if target.type == "aks":
+            from reconciler.wiring.clusters import aks_driver
+
+            return aks_driver(target, settings, keyring, identity.installation)
+        return local(target)
+
+    def local(target: Target) -> Driver:
         from reconciler.artifacts.environments.places import environment_python
         from reconciler.artifacts.environments.runtime import runtime_path
         from reconciler.targets.local.process.driver import ProcessDriver

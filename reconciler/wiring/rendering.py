@@ -68,6 +68,10 @@ def offline(places: Places, settings: Settings | None, cache: DocumentCache, env
     from reconciler.serving import RUNTIME_VERSION
 
     def make(target: Target) -> Renderer:
+        if target.type == "aks":
+            from reconciler.wiring.clusters import aks_renderer
+
+            return aks_renderer(target, settings)
         return local_renderer(target, settings)
 
     of_models, of_environments = artifact_settings(settings)

@@ -55,6 +55,11 @@ def target_as(snapshot: Snapshot, target: Target) -> Renderer:
     """
     from reconciler.wiring.containers import Declared, renderer_of
 
+    if target.type == "aks":
+        from reconciler.targets.aks.render import AksRenderer, Images
+
+        naming = _naming(snapshot)
+        return AksRenderer(target.name, Images(naming.default_base, naming.registry))
     told = _mapping(snapshot.surroundings.get(target.name, {}))
     if not told:
         return renderer_of(target, _naming(snapshot), Declared(target), containers=False)

@@ -185,4 +185,6 @@ class Bench:
             return observed is None
         if change.step is Step.STAGE:
             return observed.staged is None or observed.staged.health is not Health.PROGRESSING
-        return not observed.busy
+        wanted = change.mark.spec_digest if change.mark else ""
+        unsaid = observed.mark is None or observed.mark.spec_digest != wanted
+        return not observed.busy and not (unsaid and observed.health is Health.PROGRESSING)

@@ -8,6 +8,7 @@ from pathlib import Path
 from reconciler.artifacts.environments.driver import EnvironmentsDriver
 from reconciler.artifacts.models.driver import ModelsDriver
 from reconciler.core.driver import Catalogue, Describes, Endpoint, Events, Logs, Surroundings
+from reconciler.targets.aks.driver import AksDriver
 from reconciler.targets.local.driver import LocalDriver
 from reconciler.targets.local.process.driver import ProcessDriver
 from reconciler.targets.memory import MemoryDriver
@@ -15,6 +16,7 @@ from reconciler.targets.memory import MemoryDriver
 from .fixture import HOOKS, DriverFixture
 from .memory import MemoryFixture
 from .rules import Contract
+from .test_kubernetes import KubernetesFixture
 from .test_models import ModelsFixture
 from .test_process import ProcessFixture
 
@@ -24,12 +26,14 @@ DRIVERS: dict[str, type] = {
     "environments (registry)": EnvironmentsDriver,
     "local, both engines": LocalDriver,
     "local, process engine": ProcessDriver,
+    "aks": AksDriver,
     "memory (tests only)": MemoryDriver,
 }
 ABILITIES: tuple[type, ...] = (Endpoint, Logs, Events, Describes, Catalogue, Surroundings)
 FIXTURES: dict[str, type[DriverFixture]] = {
     "models (registry)": ModelsFixture,
     "local, process engine": ProcessFixture,
+    "aks": KubernetesFixture,
     "memory": MemoryFixture,
 }
 

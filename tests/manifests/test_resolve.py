@@ -191,10 +191,10 @@ def test_layers_merge_from_defaults_over_target_to_service() -> None:
     }
     assert settings.block["gpuCores"] == 1
     assert settings.block["autoscale"] == {
-        "enabled": None,
+        "enabled": True,
         "minReplicas": 2,
         "maxReplicas": 4,
-        "refreshSeconds": 1,
+        "refreshSeconds": None,
         "targetUtilization": 70,
     }
     policy = deployment.policy

@@ -103,8 +103,6 @@ KEYS: dict[str, list[tuple[str, Any, str]]] = {
         ("/containerResourceRequirements/cpu", _cores, "/deployment/cpuCores"),
         ("/containerResourceRequirements/memoryInGB", _cores, "/deployment/memoryGb"),
         ("/authEnabled", st.booleans(), "/auth/enabled"),
-        ("/appInsightsEnabled", st.just(value=True), "/deployment/aks/enableAppInsights"),
-        ("/dataCollection/storageEnabled", st.just(value=True), "/deployment/aks/collectModelData"),
         ("/scoringTimeoutMs", _count, "/deployment/scoringTimeoutMs"),
         ("/maxConcurrentRequestsPerContainer", _count, "/deployment/maxConcurrentRequests"),
         ("/maxQueueWaitMs", _count, "/deployment/maxRequestWaitTime"),
@@ -113,11 +111,10 @@ KEYS: dict[str, list[tuple[str, Any, str]]] = {
         ("/autoScaler/autoscaleEnabled", st.booleans(), "/deployment/aks/autoscale/enabled"),
         ("/autoScaler/minReplicas", st.just(1), "/deployment/aks/autoscale/minReplicas"),
         ("/autoScaler/maxReplicas", _count, "/deployment/aks/autoscale/maxReplicas"),
-        ("/autoScaler/refreshPeriodInSeconds", _count, "/deployment/aks/autoscale/refreshSeconds"),
         ("/autoScaler/targetUtilization", st.integers(1, 100), "/deployment/aks/autoscale/targetUtilization"),
         *(
             (f"/livenessProbeRequirements/{key}", _count, f"/deployment/aks/livenessProbe/{key}")
-            for key in ("periodSeconds", "initialDelaySeconds", "timeoutSeconds", "successThreshold")
+            for key in ("periodSeconds", "initialDelaySeconds", "timeoutSeconds", "failureThreshold")
         ),
     ],
     "iot": [

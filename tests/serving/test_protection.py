@@ -301,3 +301,13 @@ def test_a_private_socket_is_for_its_user_only(serve, tmp_path):
     assert server.client.post("/score", content="x").status_code == 401
     assert server.stop() == 0
     assert not uds.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="files of other users are made by root alone")
+@pytest.mark.parametrize(("owner", "mode", "warned"), [(0, 0o640, True), (1, 0o440, False), (1, 0o444, True)])
+def test_a_key_file_of_another_user_is_read_by_its_group(serve, keys_file, owner, mode, warned):
+    """As in a Kubernetes volume; only what more than that may read it is warned about."""
+    os.chown(keys_file, owner, -1)
+    keys_file.chmod(mode)
+    server = serve(ECHO, f"--keys-file={keys_file}")
+    assert ("can be read by others" in server.log.read_text()) is warned

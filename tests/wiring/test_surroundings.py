@@ -21,8 +21,10 @@ from reconciler.settings import Settings
 from reconciler.targets.local.docker.render import DockerRenderer
 from reconciler.targets.local.process.render import ProcessRenderer
 from reconciler.targets.local.render import LocalRenderer
+from reconciler.wiring.clusters import aks_renderer
 from reconciler.wiring.containers import naming
 from reconciler.wiring.surroundings import registries_as, settings_told, target_as
+from tests.targets.aks.samples import deployment
 
 LAPTOP = Target("laptop", "local", {"engine": "auto"})
 MODEL = ModelVersion("ridge", "2", "sha256:" + "0" * 64)
@@ -86,6 +88,15 @@ def test_a_local_target(found: tuple[str, str], in_use: bool, settings: Settings
     )
     told = {**settings_told(settings), "laptop": own.surroundings()}
     alike(own, target_as(published(told), LAPTOP))
+
+
+def test_a_cluster() -> None:
+    """With the registry that images are pushed to there: without it there would be nothing to pull."""
+    settings = Settings.model_validate({"images": {"registry": "r.example/ml"}})
+    made = deployment()
+    told = published(dict(settings_told(settings)))
+    own = aks_renderer(made.target, settings)
+    assert list(target_as(told, made.target).render(made)) == list(own.render(made))
 
 
 def test_the_registries() -> None:

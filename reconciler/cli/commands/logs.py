@@ -38,7 +38,10 @@ def run(arguments: Namespace, console: Console) -> int:
     session = Session(arguments)
     try:
         opened = session.installation()
-        for baseline, driver in with_drivers(opened, arguments.service):
+        found = list(with_drivers(opened, arguments.service))
+        # What answers requests is what people mean by a service's log.
+        found.sort(key=lambda each: each[0].id.kind not in each[1].capabilities.endpoints)
+        for baseline, driver in found:
             if isinstance(driver, Logs):
                 stop = Event()
                 interrupted = _stopping(stop)

@@ -57,9 +57,10 @@ def run(arguments: Namespace, console: Console) -> int:
         opened = session.installation()
         _, address = address_of(opened, arguments.service)
         key = _key(arguments, session, opened)
+        # The way to it may be the driver's, and end with it.
+        status, kind, answer = _send(arguments, address, body, key)
     finally:
         session.close()
-    status, kind, answer = _send(arguments, address, body, key)
     if console.output == "json":
         console.json({"status": status, "contentType": kind, "body": _parsed(answer)})
     else:

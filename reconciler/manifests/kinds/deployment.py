@@ -157,15 +157,23 @@ class Autoscale(Strict):
     enabled: bool | None = Field(default=None, description="On unless `replicas` is given.")
     min_replicas: Positive = Field(default=1, description="Fewest replicas.")
     max_replicas: Positive = Field(default=10, description="Most replicas.")
-    refresh_seconds: Positive = Field(default=1, description="Seconds between two decisions.")
+    refresh_seconds: Positive | None = Field(
+        default=None, description="Refused: how often is decided is one setting for the whole cluster."
+    )
     target_utilization: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=70, description="Percent of busy replicas to aim at."
+        default=70, description="Percent to aim at: of the requested CPU that is in use."
     )
 
     @model_validator(mode="after")
     def _order(self) -> "Autoscale":
         if self.min_replicas > self.max_replicas:
             raise refuse("wrong-range", "`minReplicas` is more than `maxReplicas`", at=("minReplicas",))
+        if self.refresh_seconds is not None:
+            raise _without_effect(
+                "refreshSeconds",
+                "a Kubernetes cluster decides for all services at once, every 15 seconds",
+                "the cluster's --horizontal-pod-autoscaler-sync-period sets it",
+            )
         return self
 
 
@@ -173,14 +181,40 @@ class LivenessProbe(Strict):
     """When a replica counts as dead."""
 
     period_seconds: Positive = Field(default=10, description="Seconds between two probes.")
-    initial_delay_seconds: Positive = Field(default=310, description="Seconds before the first probe.")
+    initial_delay_seconds: Positive = Field(default=310, description="Seconds from ready to the first probe.")
     timeout_seconds: Positive = Field(default=2, description="Seconds a probe may take.")
-    success_threshold: Positive = Field(default=1, description="Successes after which it is alive again.")
+    success_threshold: Positive = Field(default=1, description="Successes after which it is alive again; only 1.")
     failure_threshold: Positive = Field(default=3, description="Failures after which it is restarted.")
+
+    @model_validator(mode="after")
+    def _once(self) -> "LivenessProbe":
+        if self.success_threshold != 1:
+            raise _without_effect(
+                "successThreshold", "Kubernetes takes nothing but 1 for liveness probes", "take it out"
+            )
+        return self
+
+
+class Toleration(Strict):
+    """A taint of nodes that replicas put up with."""
+
+    key: Text = Field(description="Key of the taint.", examples=["sku"])
+    value: str = Field(default="", description="Its value; any if omitted.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        default=None, description="Its effect; any if omitted."
+    )
+
+
+class RegistryCredential(Strict):
+    """Lets a device pull from a registry."""
+
+    location: Text = Field(description="Host of the registry.", examples=["example.azurecr.io"])
+    user: NameOrSecret = Field(description="User name.")
+    password: Secret = Field(description="Password.")
 
 
 class Aks(Common):
-    """Kubernetes, also outside Azure (provisional). Default of `auth.enabled`: true."""
+    """Kubernetes, in Azure or anywhere else. Default of `auth.enabled`: true."""
 
     cpu_cores: Cores | None = Field(default=0.1, description="CPU cores requested per replica.")
     memory_gb: Gigabytes | None = Field(default=0.5, description="Memory in gigabytes requested per replica.")
@@ -190,17 +224,54 @@ class Aks(Common):
     cpu_cores_limit: Cores | None = Field(default=None, description="Most CPU cores a replica may use.")
     memory_gb_limit: Gigabytes | None = Field(default=None, description="Most memory in gigabytes a replica may use.")
     gpu_cores: Annotated[int, Field(ge=0)] = Field(default=0, description="GPUs per replica.")
+    extended_resources: dict[Text, Positive] = Field(
+        default_factory=dict,
+        description="Devices per replica, by the name that nodes offer them under.",
+        examples=[{"intel.com/fpga": 1}],
+    )
     autoscale: Autoscale = Field(default_factory=Autoscale, description="Scaling by load; excludes `replicas`.")
     liveness_probe: LivenessProbe = Field(default_factory=LivenessProbe, description="When a replica counts as dead.")
-    token_auth_enabled: bool = Field(default=False, description="Tokens instead of keys; excludes `auth.enabled`.")
-    enable_app_insights: bool = Field(default=False, description="Send telemetry to Application Insights.")
-    collect_model_data: bool = Field(default=False, description="Keep inputs and outputs.")
+    token_auth_enabled: bool = Field(default=False, description="Refused: nothing here issues tokens; keys are.")
+    enable_app_insights: bool = Field(default=False, description="Refused: telemetry cannot be sent there yet.")
+    collect_model_data: bool = Field(default=False, description="Refused: there is no workspace to keep them in.")
     properties: Tags = Field(default_factory=dict, description="Properties as Azure ML keeps them.")
     namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")] | None = Field(
         default=None, description="Namespace; the target's if omitted."
     )
-    compute_target_name: Name | None = Field(default=None, description="Name of the attached cluster in Azure ML.")
-    blobfuse_enabled: bool = Field(default=True, description="Mount storage with blobfuse.")
+    compute_target_name: Name | None = Field(default=None, description="Refused: the service's `target` says where.")
+    blobfuse_enabled: bool | None = Field(default=None, description="Refused if true: models are in the image.")
+    expose: Literal["cluster", "loadBalancer", "ingress"] = Field(
+        default="cluster",
+        description="From where it is reached: inside of the cluster, by a load balancer or by an ingress of its own.",
+    )
+    dns_name_label: Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")] | None = Field(
+        default=None, description="First part of the DNS name that Azure gives to a public load balancer."
+    )
+    cname: Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?\.)+[a-z]([-a-z0-9]*[a-z0-9])?$")] | None = (
+        Field(default=None, description="DNS name that callers use at the ingress.", examples=["scoring.example.com"])
+    )
+    ssl_enabled: bool = Field(default=False, description="HTTPS at the ingress.")
+    ssl_cert_pem: Secret | None = Field(default=None, description="Certificate chain of `cname`, PEM.")
+    ssl_key_pem: Secret | None = Field(default=None, description="Its private key, PEM.")
+    ssl_secret_name: Text | None = Field(
+        default=None, description="A Secret of the namespace that has both, in place of them (cert-manager's)."
+    )
+    ingress_class: Text | None = Field(
+        default=None, description="Class of the ingress; the cluster's default if omitted.", examples=["nginx"]
+    )
+    ingress_annotations: Tags = Field(default_factory=dict, description="What the ingress' controller is to know.")
+    image_pull_secrets: list[Text] = Field(
+        default_factory=list[Text], description="Secrets of the namespace that images are pulled with."
+    )
+    registry_credentials: list[RegistryCredential] = Field(
+        default_factory=list[RegistryCredential], description="What images are pulled with, where no Secret has it."
+    )
+    node_selector: Tags = Field(
+        default_factory=dict, description="Labels that nodes must have.", examples=[{"agentpool": "gpu"}]
+    )
+    tolerations: list[Toleration] = Field(
+        default_factory=list[Toleration], description="Taints of nodes that replicas put up with."
+    )
 
     @model_validator(mode="after")
     def _limits(self) -> "Aks":
@@ -212,13 +283,51 @@ class Aks(Common):
             raise refuse("wrong-range", "`memoryGbLimit` is less than `memoryGb`", at=("memoryGbLimit",))
         return self
 
+    @model_validator(mode="after")
+    def _tls(self) -> "Aks":
+        if (self.ssl_cert_pem is None) != (self.ssl_key_pem is None):
+            raise refuse("together", "`sslCertPem` and `sslKeyPem` go together")
+        if self.ssl_cert_pem is not None and self.ssl_secret_name is not None:
+            raise refuse("excludes", "`sslSecretName` and `sslCertPem` exclude each other", at=("sslSecretName",))
+        return self
 
-class RegistryCredential(Strict):
-    """Lets a device pull from a registry."""
+    @model_validator(mode="after")
+    def _of_azure_ml(self) -> "Aks":
+        for asked, key, why, instead in (
+            (self.token_auth_enabled, "tokenAuthEnabled", "its tokens came from the workspace", "use `auth`: keys"),
+            (
+                self.enable_app_insights,
+                "enableAppInsights",
+                "the scoring runtime cannot send telemetry there yet",
+                "it answers `/metrics` for Prometheus; the entry script may send traces of its own",
+            ),
+            (
+                self.collect_model_data,
+                "collectModelData",
+                "there is no workspace whose storage would keep inputs and outputs",
+                "let the entry script write what is to be kept",
+            ),
+            (
+                self.compute_target_name is not None,
+                "computeTargetName",
+                "there is no workspace that clusters are attached to",
+                "the service's `target` names the Target",
+            ),
+            (
+                self.blobfuse_enabled,
+                "blobfuseEnabled",
+                "models are in the image, and nothing is mounted",
+                "take it out",
+            ),
+        ):
+            if asked:
+                raise _without_effect(key, why, instead)
+        return self
 
-    location: Text = Field(description="Host of the registry.", examples=["example.azurecr.io"])
-    user: NameOrSecret = Field(description="User name.")
-    password: Secret = Field(description="Password.")
+
+def _without_effect(key: str, why: str, instead: str) -> Exception:
+    """A setting of Azure ML that cannot have its effect here."""
+    return refuse("not-here", f"`{key}` can have no effect: {why}", hint=instead, at=(key,))
 
 
 class AmlModule(Strict):
@@ -308,6 +417,6 @@ class DeploymentSettings(Common):
 
     local: Local | None = Field(default=None, description="At a local machine.")
     aci: Aci | None = Field(default=None, description="At Azure Container Instances (provisional).")
-    aks: Aks | None = Field(default=None, description="At Kubernetes (provisional).")
+    aks: Aks | None = Field(default=None, description="At Kubernetes.")
     edge: Edge | None = Field(default=None, description="At Azure IoT Edge (provisional).")
     batch: Batch | None = Field(default=None, description="At Azure ML batch inference (provisional).")

@@ -247,7 +247,7 @@ class TargetSpec(Strict):
     type: Literal["local", "aci", "aks", "edge", "batch"] = Field(description="Kind of target.")
     local: LocalTarget | None = Field(default=None, description="This machine.")
     aci: AciTarget | None = Field(default=None, description="Azure Container Instances (provisional).")
-    aks: AksTarget | None = Field(default=None, description="Kubernetes (provisional).")
+    aks: AksTarget | None = Field(default=None, description="Kubernetes.")
     edge: EdgeTarget | None = Field(default=None, description="Azure IoT Edge (provisional).")
     batch: BatchTarget | None = Field(default=None, description="Azure ML batch inference (provisional).")
     deployment: DeploymentSettings | None = Field(

@@ -1,7 +1,8 @@
 """Where services go: one block per type of target.
 
 The Azure blocks follow AksCompute.attach_configuration, AmlCompute.provisioning_configuration and
-IotHubCompute.attach_configuration of azureml-core 1.61 and azureml-contrib-iot 1.62; they are provisional.
+IotHubCompute.attach_configuration of azureml-core 1.61 and azureml-contrib-iot 1.62; those without a driver are
+provisional.
 """
 
 from typing import Annotated, Literal
@@ -55,20 +56,28 @@ class AciTarget(_AzureResource):
 
 
 class AksTarget(_AzureResource):
-    """A Kubernetes cluster: `resourceGroup` and `clusterName`, or `resourceId`, or a `kubeContext` (provisional)."""
+    """A Kubernetes cluster, in Azure or anywhere else, reached by the operator's kubeconfig."""
 
-    resource_group: Text | None = Field(default=None, description="Resource group.", examples=["ml-production"])
-    cluster_name: Text | None = Field(default=None, description="Cluster in the resource group.")
-    resource_id: Text | None = Field(default=None, description="Id of the cluster in place of group and name.")
     kube_context: Text | None = Field(
-        default=None, description="Context of the operator's kubeconfig, for any cluster."
+        default=None,
+        description="Context of the operator's kubeconfig; its current one if omitted, or the cluster it runs in.",
+        examples=["ml-production"],
+    )
+    resource_group: Text | None = Field(
+        default=None, description="Resource group of an AKS cluster (not used yet).", examples=["ml-production"]
+    )
+    cluster_name: Text | None = Field(default=None, description="Cluster in the resource group (not used yet).")
+    resource_id: Text | None = Field(
+        default=None, description="Id of the cluster in place of group and name (not used yet)."
     )
     namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")] = Field(
-        default="default", description="Namespace that services go to."
+        default="default", description="Namespace that services go to; it has to exist."
     )
-    cluster_purpose: Literal["FastProd", "DevTest"] = Field(default="FastProd", description="As in Azure ML.")
+    cluster_purpose: Literal["FastProd", "DevTest"] = Field(
+        default="FastProd", description="As in Azure ML; without effect on a cluster that is there."
+    )
     load_balancer_type: Literal["PublicIp", "InternalLoadBalancer"] = Field(
-        default="PublicIp", description="How services are reached."
+        default="PublicIp", description="Of services that a load balancer exposes."
     )
     load_balancer_subnet: Text = Field(default="aks-subnet", description="Subnet of an internal load balancer.")
 
@@ -77,10 +86,8 @@ class AksTarget(_AzureResource):
         named = self.resource_group is not None or self.cluster_name is not None
         if named and (self.resource_group is None or self.cluster_name is None):
             raise refuse("together", "`resourceGroup` and `clusterName` go together")
-        if sum((named, self.resource_id is not None, self.kube_context is not None)) != 1:
-            raise refuse(
-                "excludes", "name one cluster: `resourceGroup` and `clusterName`, `resourceId`, or `kubeContext`"
-            )
+        if named and self.resource_id is not None:
+            raise refuse("excludes", "name one cluster: `resourceGroup` and `clusterName`, or `resourceId`")
         return self
 
 

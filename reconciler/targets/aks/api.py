@@ -1,0 +1,387 @@
+"""A cluster's API, spoken to through the kubernetes package: JSON in, JSON out. The one module that imports it.
+
+Its typed models are left aside: making and reading them takes twice as long as all the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from yaml import YAMLError
+
+from reconciler.core.errors import AccessError, TargetError, TerminalError, UnavailableError
+from reconciler.targets.aks.kinds import MANAGER, Kind
+from reconciler.targets.aks.parts import Json
+from reconciler.targets.aks.refusals import ExpiredError, MissingError, refusal
+
+APPLY = "application/apply-patch+yaml"
+NAMES = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+PAGE = 500
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 60.0
+# The API writes a bookmark about once a minute: whoever hears nothing for longer is not connected any more.
+SILENT_SECONDS = 150.0
+
+
+class Cluster:
+    """One cluster. Safe to use from many threads; connected when first asked.
+
+    Args:
+        name: Of the target, for messages.
+        kubeconfig: Path of the kubeconfig; "" for KUBECONFIG, the user's own, or the cluster's this runs in.
+        context: Of the kubeconfig; "" for its current one.
+        allowed: Contexts that may be used; None for all.
+    """
+
+    def __init__(
+        self, name: str, *, kubeconfig: str = "", context: str = "", allowed: Sequence[str] | None = None
+    ) -> None:
+        self._name = name
+        self._kubeconfig = kubeconfig
+        self._context = context
+        self._allowed = allowed
+        self._client: Any = None
+        self._lock = threading.Lock()
+
+    def __str__(self) -> str:
+        return f"cluster '{self._name}'"
+
+    # -- one answer -------------------------------------------------------------------------------------------------
+
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> Json | None:
+        """An object, None if there is none.
+
+        Raises:
+            TargetError: Of the class that says how to go on.
+        """
+        try:
+            return self.call("GET", path, f"reading {path}", query)
+        except MissingError:
+            return None
+
+    def apply(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        what: str,
+        *,
+        manager: str = MANAGER,
+        force: bool = False,
+        dry: bool = False,
+        hidden: bool = False,
+    ) -> Json:
+        """Server-side apply, with strict field validation.
+
+        Args:
+            force: Takes fields that others have.
+            dry: Only says what would come of it.
+            hidden: Secrets are in it: the API's words are not repeated.
+
+        Raises:
+            ManagerConflictError: Others have some of the fields. ConflictError: It is not there any more, or changed.
+            TargetError: Any other refusal.
+        """
+        query = {"fieldManager": manager, "fieldValidation": "Strict"}
+        query |= {"force": "true"} if force else {}
+        query |= {"dryRun": "All"} if dry else {}
+        return self.call("PATCH", path, what, query, body, APPLY, hidden=hidden)
+
+    def delete(self, path: str, what: str, *, uid: str, version: str) -> None:
+        """Asks for an object and what it owns to go, in that order; one that is gone is fine.
+
+        Raises:
+            ConflictError: It is another one, or changed.
+        """
+        body = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Foreground",
+            "preconditions": {"uid": uid, "resourceVersion": version},
+        }
+        try:
+            self.call("DELETE", path, what, None, body)
+        except MissingError:
+            return
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        *,
+        hidden: bool = False,
+    ) -> Json:
+        """One request and its JSON.
+
+        Args:
+            what: What is done, for messages.
+
+        Raises:
+            TargetError: Of the class that says how to go on.
+        """
+        response = self._send(method, path, what, query, body, content_type, accept, preload=True)
+        data = self._parsed(response.data)
+        if response.status >= 400:
+            wait = response.headers.get("Retry-After", "")
+            seconds = float(wait) if wait.isdecimal() else None
+            raise refusal(response.status, data, f"{self}: {what}", retry_after=seconds, hidden=hidden)
+        return data
+
+    # -- lists and streams ------------------------------------------------------------------------------------------
+
+    def listing(
+        self, kind: Kind, namespace: str, selector: str = "", *, names: bool = False, path: str = ""
+    ) -> Iterator[list[Json]]:
+        """All objects of a kind in a namespace, page by page; begun anew once where the listing expires.
+
+        Args:
+            names: Only their metadata.
+            path: Of the collection, where it is none of `KINDS`.
+        """
+        query = {"limit": str(PAGE), **({"labelSelector": selector} if selector else {})}
+        again = True
+        token = ""
+        while True:
+            page = {**query, **({"continue": token} if token else {})}
+            accept = NAMES if names else "application/json"
+            try:
+                data = self.call(
+                    "GET", path or kind.path(namespace), f"listing {kind.plural} in {namespace}", page, accept=accept
+                )
+            except TargetError as error:
+                # An expired token answers 410, one that a restored API server does not know 400.
+                if not token or not again or not isinstance(error, (ExpiredError, TerminalError)):
+                    raise
+                again, token = False, ""
+                continue
+            head = {"apiVersion": kind.api, "kind": kind.name}
+            yield [{**head, **item} for item in cast("list[Json]", data.get("items") or [])]
+            token = str(cast("Json", data.get("metadata") or {}).get("continue") or "")
+            if not token:
+                return
+
+    def version_now(self, kind: Kind, namespace: str, selector: str) -> str:
+        """What a watch begins after."""
+        query = {"limit": "1", "labelSelector": selector}
+        data = self.call("GET", kind.path(namespace), f"listing {kind.plural} in {namespace}", query)
+        return str(cast("Json", data.get("metadata") or {}).get("resourceVersion") or "")
+
+    def watch(
+        self, kind: Kind, namespace: str, selector: str, since: str, opened: Callable[[Callable[[], None]], None]
+    ) -> Iterator[Json]:
+        """Events after a version, until the API ends the stream or nothing is heard for too long.
+
+        Args:
+            opened: Is given what ends the stream from another thread.
+
+        Raises:
+            ExpiredError: The version is too old to go on from.
+        """
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": since,
+            "labelSelector": selector,
+            "timeoutSeconds": "600",
+        }
+        what = f"watching {kind.plural} in {namespace}"
+        for line in self.lines(kind.path(namespace), what, query, SILENT_SECONDS, opened):
+            event = self._parsed(line.encode())
+            if event.get("type") == "ERROR":
+                body = cast("Json", event.get("object") or {})
+                raise refusal(int(body.get("code") or 500), body, f"{self}: {what}")
+            yield event
+
+    def lines(
+        self,
+        path: str,
+        what: str,
+        query: Mapping[str, str],
+        silent: float | None,
+        opened: Callable[[Callable[[], None]], None] = lambda _: None,
+    ) -> Iterator[str]:
+        """A streamed answer, line by line.
+
+        Args:
+            silent: Seconds after which a stream that says nothing is given up; None to wait for ever.
+            opened: Is given what ends the stream from another thread.
+        """
+        from urllib3.exceptions import HTTPError
+
+        response = self._send("GET", path, what, query, None, "", "application/json, */*", preload=False, read=silent)
+        opened(lambda: _cut(response))
+        try:
+            if response.status >= 400:
+                raise refusal(response.status, self._parsed(response.read()), f"{self}: {what}")
+            rest = b""
+            for chunk in response.stream(65536):
+                *whole, rest = (rest + chunk).split(b"\n")
+                yield from (line.decode(errors="replace") for line in whole)
+            if rest:
+                yield rest.decode(errors="replace")
+        except (HTTPError, OSError, ValueError, AttributeError):
+            # Ended from here, by silence, or by the network: whoever listens begins anew.
+            return
+        finally:
+            response.close()
+
+    def tunnel(self, namespace: str, pod: str, port: int) -> Any:
+        """A connection to a port of a pod, through the API; a `PortForward` of the kubernetes package.
+
+        Raises:
+            UnavailableError: The pod cannot be reached.
+        """
+        from kubernetes.client.exceptions import ApiException
+        from kubernetes.stream import ws_client
+
+        client = self._connected()
+        forward: Any = getattr(ws_client, "portforward_call")  # noqa: B009 - it has no types
+        headers: dict[str, str] = {}
+        headers |= _credentials(client)
+        host = str(client.configuration.host).rstrip("/")
+        url = f"{host}/api/v1/namespaces/{namespace}/pods/{pod}/portforward?ports={port}"
+        headers["sec-websocket-protocol"] = "v4.channel.k8s.io"
+        try:
+            return forward(client.configuration, "GET", url, headers=headers)
+        except ApiException as error:
+            # Its own text may hold the request's headers.
+            raise UnavailableError(f"{self}: pod {pod} cannot be reached", hint="see its log and events") from error
+
+    def close(self) -> None:
+        """Ends all connections; used again, it connects anew."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.rest_client.pool_manager.clear()
+
+    # -- details ----------------------------------------------------------------------------------------------------
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        query: Mapping[str, str] | None,
+        body: Mapping[str, Any] | None,
+        content_type: str,
+        accept: str,
+        *,
+        preload: bool,
+        read: float | None = READ_SECONDS,
+    ) -> Any:
+        from urllib3 import Retry, Timeout
+        from urllib3.exceptions import HTTPError
+
+        client = self._connected()
+        headers = {"Accept": accept, "User-Agent": "reconciler"}
+        if body is not None:
+            headers["Content-Type"] = content_type
+        headers |= _credentials(client)
+        url = f"{str(client.configuration.host).rstrip('/')}{path}{f'?{urlencode(query)}' if query else ''}"
+        try:
+            return client.rest_client.pool_manager.request(
+                method,
+                url,
+                body=json.dumps(body).encode() if body is not None else None,
+                headers=headers,
+                timeout=Timeout(connect=CONNECT_SECONDS, read=read),
+                # Whether what was begun is begun again, the engine decides.
+                retries=Retry(connect=1, read=0, redirect=0, other=0),
+                preload_content=preload,
+            )
+        except (HTTPError, OSError) as error:
+            raise UnavailableError(f"{self} does not answer, {what}: {_words(error)}", hint=_REACH) from error
+
+    def _parsed(self, data: bytes) -> Json:
+        try:
+            parsed: object = json.loads(data)
+        except ValueError:
+            return {"message": data[:300].decode(errors="replace").strip()}
+        return cast("Json", parsed) if isinstance(parsed, dict) else {}
+
+    def _connected(self) -> Any:
+        with self._lock:
+            if self._client is None:
+                self._client = self._connect()
+            return self._client
+
+    def _connect(self) -> Any:
+        try:
+            from kubernetes import config
+            from kubernetes.client import ApiClient, Configuration
+        except ImportError as error:
+            raise TerminalError("clusters need the package `kubernetes`", hint="install `reconciler[aks]`") from error
+        if self._allowed is not None and self._context not in self._allowed:
+            listed = ", ".join(self._allowed) or "none"
+            asked = f"context '{self._context}'" if self._context else "current context, whichever that is"
+            raise AccessError(
+                f"{self}: the operator's settings do not allow the kubeconfig's {asked}",
+                hint=f"allowed: {listed} (kubernetes.contexts)",
+            )
+        configuration: Any = Configuration()
+        package: Any = config
+        configuration.connection_pool_maxsize = 16
+        own = not self._kubeconfig and not self._context and not os.environ.get("KUBECONFIG")
+        try:
+            if own and os.environ.get("KUBERNETES_SERVICE_HOST"):
+                package.load_incluster_config(client_configuration=configuration)
+            else:
+                package.load_kube_config(
+                    config_file=self._kubeconfig or None,
+                    context=self._context or None,
+                    client_configuration=configuration,
+                    persist_config=False,
+                )
+        except config.ConfigException as error:
+            raise UnavailableError(f"{self}: {error}", hint=_CONFIG) from error
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, YAMLError) as error:
+            message = f"{self}: the kubeconfig cannot be used ({type(error).__name__})"
+            raise UnavailableError(message, hint=_CONFIG) from error
+        if not configuration.verify_ssl:
+            # The kubeconfig asks for it; a warning at each request says nothing new.
+            from urllib3 import disable_warnings
+            from urllib3.exceptions import InsecureRequestWarning
+
+            disable_warnings(InsecureRequestWarning)
+        return ApiClient(configuration)
+
+
+_REACH = "`kubectl cluster-info` with the same kubeconfig and context says more"
+_CONFIG = (
+    "see `kubectl config get-contexts`; the target's `kubeContext`, KUBECONFIG and kubernetes.kubeconfig say which"
+)
+
+
+def _credentials(client: Any) -> dict[str, str]:
+    """The header that says who asks; what a kubeconfig's command gives is asked for anew when it expires."""
+    settings: Any = client.configuration.auth_settings()
+    return {str(one["key"]): str(one["value"]) for one in settings.values() if one["in"] == "header" and one["value"]}
+
+
+def _cut(response: Any) -> None:
+    """Ends a stream that another thread reads."""
+    connection = getattr(response, "connection", None)
+    own = getattr(connection, "sock", None)
+    if own is not None:
+        try:
+            own.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return
+
+
+def _words(error: BaseException) -> str:
+    """The innermost reason."""
+    inner: BaseException = getattr(error, "reason", None) or error
+    while inner.__cause__ is not None or inner.__context__ is not None:
+        inner = cast("BaseException", inner.__cause__ or inner.__context__)
+    return (inner.strerror if isinstance(inner, OSError) and inner.strerror else str(inner)) or type(inner).__name__

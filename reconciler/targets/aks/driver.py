@@ -1,0 +1,181 @@
+"""The driver of a Kubernetes cluster: observes, writes, and lets others in: logs, events, a way to score."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from reconciler.core.change import Action, Change
+from reconciler.core.dataclass import replace
+from reconciler.core.driver import Address, Done, InProgress
+from reconciler.core.resources import Completeness, Observation, Observed, ResourceId
+from reconciler.targets.aks import fields
+from reconciler.targets.aks.api import Cluster
+from reconciler.targets.aks.events import Watching
+from reconciler.targets.aks.form import Secrets, mark_of, spec_of
+from reconciler.targets.aks.forward import Forwards
+from reconciler.targets.aks.health import State, needs_pods, state_of
+from reconciler.targets.aks.kinds import INSTALLATION, Place
+from reconciler.targets.aks.logs import PodLogs
+from reconciler.targets.aks.looking import look, pods_of
+from reconciler.targets.aks.parts import Json, part, parts
+from reconciler.targets.aks.render import AksRenderer, Images
+from reconciler.targets.aks.writing import Writer, version_of
+
+_SOON = 1.0
+_LAST_LINES = 5
+
+
+class AksDriver(AksRenderer):
+    """Serves each deployment as the objects of one namespace.
+
+    Args:
+        installation: Id of this installation; what it did not make is not its own.
+        namespace: The target's own; those of resources that are known are looked into, too.
+    """
+
+    def __init__(
+        self, target: str, installation: str, cluster: Cluster, secrets: Secrets, images: Images, namespace: str
+    ) -> None:
+        super().__init__(target, images)
+        self._installation = installation
+        self._cluster = cluster
+        self._secrets = secrets
+        self._namespace = namespace
+        self._writer = Writer(cluster, secrets, installation)
+        self._forwards = Forwards(cluster)
+        self._namespaces: set[str] = {namespace}
+        self._seen: dict[ResourceId, tuple[object, Observed]] = {}
+
+    def observe(self, known: Sequence[ResourceId]) -> Observation:
+        """All objects of ours, and whatever stands where known ones would.
+
+        Raises:
+            TargetError: Nothing at all can be read.
+        """
+        wanted = {id_ for id_ in known if id_.target == self._target}
+        self._namespaces |= {Place.of(id_.name).namespace for id_ in wanted}
+        seen = look(self._cluster, self._target, self._installation, self._namespaces, wanted)
+        if seen.first is not None and not seen.read:
+            raise seen.first
+        troubled = {Place.of(id_.name).namespace for id_, one in seen.objects.items() if needs_pods(one)}
+        pods = {namespace: pods_of(self._cluster, namespace) for namespace in sorted(troubled)}
+        found: dict[ResourceId, Observed] = {}
+        for id_, one in seen.objects.items():
+            observed = self._observed(id_, one, pods.get(Place.of(id_.name).namespace, []))
+            if id_ in wanted or observed.owned_by(self._installation):
+                found[id_] = observed
+        self._seen = {id_: cached for id_, cached in self._seen.items() if id_ in seen.objects}
+        completeness = Completeness.PARTIAL if seen.missing else Completeness.COMPLETE
+        return Observation(self._target, completeness, found, "; ".join(dict.fromkeys(seen.missing)))
+
+    def _observed(self, id_: ResourceId, found: Json, pods: Sequence[Json]) -> Observed:
+        own = [pod for pod in pods if _selected(found, pod)] if needs_pods(found) else []
+        metadata = found["metadata"]
+        moved = tuple(pod["metadata"].get("resourceVersion") for pod in own)
+        key = (metadata.get("uid"), metadata.get("resourceVersion"), moved)
+        before = self._seen.get(id_)
+        # The same object for the same facts: planning skips what it has compared before.
+        if before is not None and before[0] == key:
+            return before[1]
+        observed = self._report(id_, found, state_of(found, own))
+        self._seen[id_] = (key, observed)
+        return observed
+
+    def _report(self, id_: ResourceId, found: Json, state: State) -> Observed:
+        mark = mark_of(found)
+        if mark is not None and not state.settled:
+            # Until it has come about, or failed, nothing is said of the version that was asked for last.
+            mark = replace(mark, spec_digest="")
+        reason = state.reason
+        if state.crashed:
+            lines = self._last_lines(Place.of(id_.name).namespace, state.crashed)
+            reason += "".join(f"\n{line}" for line in lines)
+        return Observed(
+            id_,
+            spec_of(found, self._secrets),
+            mark,
+            state.health,
+            reason,
+            version_of(found, self._secrets),
+            _outputs(found),
+            busy=state.busy,
+            owners=fields.owners(found),
+        )
+
+    def _last_lines(self, namespace: str, pod: str) -> list[str]:
+        logs = PodLogs(self._cluster, namespace)
+        return logs.tail(pod, _LAST_LINES, previous=True) or logs.tail(pod, _LAST_LINES)
+
+    def apply(self, change: Change) -> Done | InProgress:
+        """Makes one change; see the contract.
+
+        Raises:
+            ConflictError, ForeignError, BusyError, TerminalError, UnavailableError: As the contract says.
+        """
+        if change.action is Action.DELETE:
+            self._forwards.end(change.id)
+            return Done(None) if self._writer.delete(change) else InProgress(_SOON)
+        found = self._writer.write(change)
+        state = state_of(found)
+        observed = self._report(change.id, found, state)
+        return Done(observed) if state.settled else InProgress(_SOON)
+
+    # -- abilities --------------------------------------------------------------------------------------------------
+
+    def address(self, resource: ResourceId, *, staged: bool = False) -> Address | None:
+        """A way to a ready pod through the API: a socket of this machine, which needs no credentials of the cluster."""
+        if staged or resource.kind != "Deployment":
+            return None
+        place = Place.of(resource.name)
+        ready = [pod for pod in pods_of(self._cluster, place.namespace, place.name) if _ready(pod)]
+        if not ready:
+            return None
+        newest = max(ready, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))
+        return self._forwards.to(resource, str(newest["metadata"]["name"]))
+
+    def logs(self, resource: ResourceId, *, lines: int, follow: bool, stop: threading.Event) -> Iterator[str]:
+        """The last lines of every pod; with more than one, each line with its pod."""
+        place = Place.of(resource.name)
+        if resource.kind != "Deployment":
+            return iter(())
+        pods = [str(pod["metadata"]["name"]) for pod in pods_of(self._cluster, place.namespace, place.name)]
+        return PodLogs(self._cluster, place.namespace).of(pods, lines=lines, follow=follow, stop=stop)
+
+    def watch(self, stop: threading.Event) -> Iterator[str]:
+        """Yields what changes, as the API tells it."""
+        selector = f"{INSTALLATION}={self._installation}"
+        return Watching(self._cluster, sorted(self._namespaces), selector).until(stop)
+
+    def close(self) -> None:
+        """Lets go of connections; what runs goes on."""
+        self._forwards.close()
+        self._cluster.close()
+
+
+def _selected(workload: Json, pod: Json) -> bool:
+    wanted, labels = part(workload, "spec", "selector", "matchLabels"), part(pod, "metadata", "labels")
+    return bool(wanted) and all(labels.get(key) == value for key, value in wanted.items())
+
+
+def _ready(pod: Json) -> bool:
+    ready = any(
+        one.get("type") == "Ready" and one.get("status") == "True" for one in parts(pod, "status", "conditions")
+    )
+    return ready and not pod["metadata"].get("deletionTimestamp")
+
+
+def _outputs(found: Json) -> dict[str, Any]:
+    """What callers need to know: where it answers."""
+    metadata = found["metadata"]
+    if found["kind"] == "Service":
+        ports = [one.get("port") for one in parts(found, "spec", "ports")]
+        given = [one.get("hostname") or one.get("ip") for one in parts(found, "status", "loadBalancer", "ingress")]
+        host = next((one for one in given if one), f"{metadata['name']}.{metadata['namespace']}.svc")
+        return {"url": f"http://{host}" if ports in ([80], []) else f"http://{host}:{ports[0]}"}
+    if found["kind"] == "Ingress":
+        named = [rule.get("host") for rule in parts(found, "spec", "rules") if rule.get("host")]
+        scheme = "https" if parts(found, "spec", "tls") else "http"
+        return {"url": f"{scheme}://{named[0]}"} if named else {}
+    return {}

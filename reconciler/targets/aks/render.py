@@ -1,0 +1,216 @@
+"""From a deployment to the objects that a service is made of. Pure: the cluster is not asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reconciler.core.dataclass import dataclass
+from reconciler.core.deployment import Deployment
+from reconciler.core.driver import Capabilities
+from reconciler.core.errors import InvalidError
+from reconciler.core.images import image_name
+from reconciler.core.problems import Problem, Severity
+from reconciler.core.resources import Desired, ResourceId
+from reconciler.core.values import Spec, Value
+from reconciler.targets.aks import objects
+from reconciler.targets.aks.kinds import KINDS, Place
+
+# The API refuses to change these: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#selector
+IMMUTABLE = ("Deployment:/spec/selector/**", "Secret:/type", "PodDisruptionBudget:/spec/selector/**")
+
+# One more key, and requests go elsewhere, or somebody else gets in.
+CLOSED = (
+    "Secret:/auth/keys",
+    "Secret:/data",
+    "Service:/spec/selector",
+    "NetworkPolicy:/spec/podSelector/matchLabels",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """What the operator's settings say of images.
+
+    Args:
+        default_base: What images are built on where no `baseImage` is named.
+        registry: Address that built images are pushed to; "" for none.
+        certain: These are the operator's settings; else, without any, nothing can be said against a missing registry.
+    """
+
+    default_base: str
+    registry: str = ""
+    certain: bool = True
+
+
+class AksRenderer:
+    """Implements `core.driver.Renderer`."""
+
+    def __init__(self, target: str, images: Images) -> None:
+        self._target = target
+        self._images = images
+
+    @property
+    def target(self) -> str:
+        """The target's name."""
+        return self._target
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """New versions replace the old ones pod by pod, and are tested when all are new."""
+        return Capabilities(
+            kinds=frozenset(KINDS),
+            immutable=IMMUTABLE,
+            closed=CLOSED,
+            endpoints=frozenset({"Deployment"}),
+            parallel=8,
+            deadline_seconds=3600.0,
+        )
+
+    def render(self, deployment: Deployment) -> Sequence[Desired]:
+        """All objects of a service, each after what it needs.
+
+        Raises:
+            InvalidError: The target or the settings ask for what cannot be; every problem with its position.
+        """
+        problems = _problems(deployment, self._images)
+        if errors := [problem for problem in problems if problem.severity is Severity.ERROR]:
+            count = f"{len(errors)} problems" if len(errors) > 1 else "a problem"
+            raise InvalidError(f"it cannot be deployed to a cluster: {count}", problems=errors)
+        return _Rendering(self._target, deployment, self._images, tuple(problems)).all()
+
+
+class _Rendering:
+    """One service's objects, gathered one by one."""
+
+    def __init__(self, target: str, deployment: Deployment, images: Images, warnings: tuple[Problem, ...]) -> None:
+        self._target = target
+        self._deployment = deployment
+        self._images = images
+        self._warnings = warnings
+        self._namespace = str(deployment.settings.block["namespace"] or deployment.target.block["namespace"])
+
+    def all(self) -> list[Desired]:
+        deployment, block = self._deployment, self._deployment.settings.block
+        name = deployment.service
+        before: list[Desired] = []
+        pull = [str(one) for one in block["imagePullSecrets"]]
+        if block["registryCredentials"]:
+            before.append(
+                self._one("Secret", objects.registries(deployment, block["registryCredentials"]), "registries", "pull")
+            )
+            pull.append(objects.pull_secret(name))
+        pulling = tuple(one.id for one in before)
+        before.append(self._one("ServiceAccount", objects.service_account(deployment, pull), depends=pulling))
+        if deployment.auth.enabled and not deployment.image.image:
+            before.append(self._one("Secret", objects.keys(deployment), "digests of its keys", "keys"))
+        if variables := objects.secret_variables(deployment):
+            count = f"{len(variables)} variable{'' if len(variables) == 1 else 's'}"
+            before.append(self._one("Secret", objects.opaque(deployment, dict(variables)), count, "variables"))
+        before.append(self._one("NetworkPolicy", objects.network_policy(deployment), f"port {objects.PORT} alone"))
+        found = [*before, self._workload(tuple(one.id for one in before))]
+        workload = found[-1].id
+        autoscale = block["autoscale"]
+        if autoscale["enabled"]:
+            words = f"{autoscale['minReplicas']} to {autoscale['maxReplicas']} replicas"
+            words += f" at {autoscale['targetUtilization']} % of the requested CPU"
+            found.append(
+                self._one("HorizontalPodAutoscaler", objects.autoscaler(deployment), words, depends=(workload,))
+            )
+        if autoscale["enabled"] or deployment.settings.replicas > 1:
+            found.append(self._one("PodDisruptionBudget", objects.budget(deployment), "one replica at a time"))
+        port = deployment.settings.port or 80
+        balanced = ", behind a load balancer" if block["expose"] == "loadBalancer" else ""
+        found.append(self._one("Service", objects.service(deployment), f"port {port}{balanced}"))
+        if block["expose"] == "ingress":
+            found += self._way_in(found[-1].id)
+        return found
+
+    def _workload(self, before: tuple[ResourceId, ...]) -> Desired:
+        deployment = self._deployment
+        models = tuple(dict.fromkeys(model.id for model in deployment.models))
+        digest: Value = None
+        if deployment.image.image:
+            reference, artifacts = deployment.image.image, models
+        else:
+            name = image_name(deployment, self._images.default_base)
+            reference, artifacts = name.reference(self._images.registry), (*models, name.id)
+            digest = objects.image_digest(str(name.id))
+        versions = ", ".join(f"{model.name}:{model.version}" for model in deployment.models)
+        autoscaled = deployment.settings.block["autoscale"]["enabled"]
+        count = deployment.settings.replicas
+        replicas = "" if autoscaled else f"{count} replica{'' if count == 1 else 's'}"
+        return self._one(
+            "Deployment",
+            objects.workload(deployment, reference, digest),
+            ", ".join(part for part in (versions, deployment.image.image, replicas) if part),
+            depends=(*artifacts, *before),
+        )
+
+    def _way_in(self, service: ResourceId) -> list[Desired]:
+        deployment, block = self._deployment, self._deployment.settings.block
+        found: list[Desired] = []
+        if block["sslEnabled"] and block["sslCertPem"] is not None:
+            data: dict[str, Value] = {"tls.crt": block["sslCertPem"], "tls.key": block["sslKeyPem"]}
+            spec = objects.opaque(deployment, data, "kubernetes.io/tls")
+            found.append(self._one("Secret", spec, "certificate and key", "tls"))
+        scheme = "https" if block["sslEnabled"] else "http"
+        needs = (service, *(one.id for one in found))
+        words = f"{scheme}://{block['cname']}/"
+        return [*found, self._one("Ingress", objects.ingress(deployment), words, depends=needs)]
+
+    def _one(
+        self, kind: str, spec: Spec, summary: str = "", part: str = "", depends: tuple[ResourceId, ...] = ()
+    ) -> Desired:
+        deployment = self._deployment
+        name = f"{deployment.service}.{part}" if part else deployment.service
+        main = kind == "Deployment"
+        return Desired(
+            id=ResourceId(self._target, kind, str(Place(self._namespace, name))),
+            spec=spec,
+            service=deployment.service,
+            depends_on=depends,
+            policy=deployment.policy,
+            summary=summary,
+            warnings=self._warnings if main else (),
+            tests=deployment.tests if main else (),
+        )
+
+
+def _problems(deployment: Deployment, images: Images) -> list[Problem]:
+    subject = f"Service/{deployment.service}"
+    found: list[Problem] = []
+
+    def say(code: str, message: str, hint: str, severity: Severity = Severity.ERROR) -> None:
+        found.append(Problem(code, message, deployment.position, hint, subject, severity))
+
+    target, block, settings = deployment.target.block, deployment.settings.block, deployment.settings
+    if target["resourceGroup"] or target["resourceId"]:
+        message = f"target '{deployment.target.name}' names an AKS cluster, which this version cannot look up"
+        hint = "`az aks get-credentials` adds it to the kubeconfig; name its context: `kubeContext`"
+        found.append(Problem("cluster-by-name", message, deployment.target.position, hint, subject))
+    if not deployment.image.image and not images.registry:
+        severity = Severity.ERROR if images.certain else Severity.WARNING
+        message = "its image needs a registry that the cluster can pull from, and the settings name none"
+        say("registry-missing", message, "set `images.registry` in the operator's settings", severity)
+    if block["expose"] == "ingress" and not block["cname"]:
+        say("together", "`expose: ingress` needs a `cname`", "it is the name that callers use")
+    if block["sslEnabled"]:
+        if block["expose"] != "ingress":
+            say("together", "`sslEnabled` needs `expose: ingress`", "the ingress is where HTTPS ends")
+        if block["sslCertPem"] is None and not block["sslSecretName"]:
+            say("together", "`sslEnabled` needs `sslCertPem` and `sslKeyPem`, or `sslSecretName`", "add one of them")
+    if block["dnsNameLabel"] and block["expose"] != "loadBalancer":
+        say("together", "`dnsNameLabel` needs `expose: loadBalancer`", "only load balancers get a name from Azure")
+    for side, limit, name in (
+        (settings.cpu_cores, block["cpuCoresLimit"], "cpuCoresLimit"),
+        (settings.memory_gb, block["memoryGbLimit"], "memoryGbLimit"),
+    ):
+        if limit is not None and side is not None and limit < side:
+            say("wrong-range", f"`{name}` is less than what is requested", "raise it, or request less")
+    if settings.host is not None:
+        message = "host is not used on a cluster"
+        say("not-used-by-kubernetes", message, "`expose` says from where it is reached", Severity.WARNING)
+    if deployment.image.image and deployment.auth.enabled:
+        message = "no keys are asked for: a ready-made image looks after that itself"
+        say("not-used-by-kubernetes", message, "`auth: {enabled: false}` says so", Severity.WARNING)
+    return found

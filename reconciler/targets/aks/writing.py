@@ -1,0 +1,203 @@
+"""The calls that make, change and take away one object; each can be repeated after a crash."""
+
+from __future__ import annotations
+
+from reconciler.core.change import Action, Cause, Change
+from reconciler.core.dataclass import replace
+from reconciler.core.errors import BusyError, ConflictError, ForeignError, TerminalError
+from reconciler.core.resources import Desired, Mark, Observed, Owner, ResourceId
+from reconciler.core.values import MISSING, digest, to_json
+from reconciler.targets.aks import fields
+from reconciler.targets.aks.api import Cluster
+from reconciler.targets.aks.form import Secrets, mark_of, spec_of, to_object
+from reconciler.targets.aks.kinds import HANDOVER, KINDS, MANAGER, Kind, Place
+from reconciler.targets.aks.parts import Json
+from reconciler.targets.aks.refusals import ManagerConflictError, MissingError
+from reconciler.targets.aks.removing import STRATEGIC, left_behind, removal
+
+_SOON = 1.0
+_TRIES = 5
+# What scales a Deployment in our place, or kept its replicas while it began to.
+_SCALERS = frozenset({"kube-controller-manager", HANDOVER})
+_REPLICAS = ("spec", "replicas")
+
+
+def version_of(found: Json, secrets: Secrets) -> str:
+    """What tells whether an object is still the same to us: its status may change meanwhile."""
+    mark = mark_of(found)
+    uid = found["metadata"].get("uid")
+    return digest([uid, to_json(spec_of(found, secrets)), mark.to_json() if mark else None])[:16]
+
+
+class Writer:
+    """Writes to one cluster.
+
+    Args:
+        installation: Id of this installation; what it did not make is not its own.
+    """
+
+    def __init__(self, cluster: Cluster, secrets: Secrets, installation: str) -> None:
+        self._cluster = cluster
+        self._secrets = secrets
+        self._installation = installation
+
+    def write(self, change: Change) -> Json:
+        """Makes an object what is wanted; what the API answered.
+
+        Raises:
+            ConflictError, ForeignError, BusyError: As the contract says.
+            TerminalError: It cannot be what is wanted.
+        """
+        desired, mark = _wanted(change)
+        last: ConflictError | None = None
+        for _ in range(_TRIES):
+            found = self._there(change.id)
+            self._permitted(change, found)
+            if found is not None and change.action is Action.REPLACE and self._before(change, found):
+                self._take_away(change, found)
+                raise BusyError(f"{_name(change.id)}: the one before is being deleted", retry_after=_SOON)
+            try:
+                return self._send(change, desired, mark, found)
+            except (ManagerConflictError, MissingError):
+                raise
+            except ConflictError as error:
+                # Its status moved between the two calls: look again, whether anything of ours did.
+                last = error
+        raise ConflictError(f"{_name(change.id)} keeps changing", hint="it is looked for again") from last
+
+    def delete(self, change: Change) -> bool:
+        """Asks for an object to go; whether it is gone."""
+        found = self._there(change.id)
+        if found is None:
+            return True
+        self._permitted(change, found)
+        self._take_away(change, found)
+        return self._there(change.id) is None
+
+    # -- details ----------------------------------------------------------------------------------------------------
+
+    def _there(self, id_: ResourceId) -> Json | None:
+        kind, place = KINDS[id_.kind], Place.of(id_.name)
+        found = self._cluster.get(kind.path(place.namespace, place.name))
+        return {"apiVersion": kind.api, "kind": kind.name, **found} if found is not None else None
+
+    def _permitted(self, change: Change, found: Json | None) -> None:
+        if found is None:
+            if change.action in (Action.UPDATE, Action.ADOPT):
+                raise _gone(change.id)
+            return
+        mark = mark_of(found)
+        ours = Observed(change.id, {}, mark).owned_by(self._installation)
+        if not ours and change.action is not Action.ADOPT:
+            raise ForeignError(
+                f"{_name(change.id)} exists and is not ours",
+                hint="remove or rename it, or take it over with `policy: {adopt: true}`",
+            )
+        if found["metadata"].get("deletionTimestamp"):
+            if change.action is not Action.DELETE:
+                raise BusyError(f"{_name(change.id)}: the one before is being deleted", retry_after=_SOON)
+            return
+        expected = change.observed.version if change.observed else ""
+        done = mark is not None and change.mark is not None and mark == replace(change.mark, self_ref=str(change.id))
+        if expected and not done and version_of(found, self._secrets) != expected:
+            raise ConflictError(f"{_name(change.id)} changed since it was observed", hint="it is looked for again")
+
+    def _before(self, change: Change, found: Json) -> bool:
+        """Whether what stands there is still the one to be replaced."""
+        expected = change.observed.version if change.observed else ""
+        return bool(expected) and version_of(found, self._secrets) == expected
+
+    def _take_away(self, change: Change, found: Json) -> None:
+        metadata = found["metadata"]
+        if metadata.get("deletionTimestamp"):
+            return
+        kind, place = KINDS[change.id.kind], Place.of(change.id.name)
+        self._cluster.delete(
+            kind.path(place.namespace, place.name),
+            f"deleting {_name(change.id)}",
+            uid=str(metadata.get("uid")),
+            version=str(metadata.get("resourceVersion")),
+        )
+
+    def _send(self, change: Change, desired: Desired, mark: Mark, found: Json | None) -> Json:
+        kind, place = KINDS[change.id.kind], Place.of(change.id.name)
+        path, what = kind.path(place.namespace, place.name), f"writing {_name(change.id)}"
+        hidden = kind.name == "Secret"
+        body = to_object(change.id, desired.spec, mark, self._secrets)
+        if found is not None:
+            body["metadata"]["resourceVersion"] = str(found["metadata"].get("resourceVersion"))
+            self._hand_over(path, what, body, found)
+        try:
+            answer = self._cluster.apply(path, body, what, hidden=hidden)
+        except ManagerConflictError as error:
+            if found is None or not self._ours_to_take(change, found):
+                raise self._taken(change, found, error) from error
+            self._cluster.apply(path, body, what, force=True, dry=True, hidden=hidden)
+            answer = self._cluster.apply(path, body, what, force=True, hidden=hidden)
+        made = {"apiVersion": kind.api, "kind": kind.name, **answer}
+        if left := left_behind(change, spec_of(made, self._secrets)):
+            made |= self._without(kind, path, what, left, made)
+        return made
+
+    def _without(self, kind: Kind, path: str, what: str, pointers: list[str], found: Json) -> Json:
+        patch = removal(kind, pointers)
+        if not patch:
+            return found
+        patch.setdefault("metadata", {})["resourceVersion"] = str(found["metadata"].get("resourceVersion"))
+        query = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
+        return self._cluster.call("PATCH", path, what, query, patch, STRATEGIC)
+
+    def _hand_over(self, path: str, what: str, body: Json, found: Json) -> None:
+        """Where an autoscaler is to decide from now on, the number of replicas stays what it is.
+
+        A field that nobody has any more would fall back to its default, one replica.
+        https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#migrating-deployments-and-statefulsets-to-horizontal-autoscaling
+        """
+        if found["kind"] != "Deployment" or "replicas" in body["spec"] or not fields.owned(found, _REPLICAS):
+            return
+        metadata = {"name": body["metadata"]["name"], "namespace": body["metadata"]["namespace"]}
+        kept = {"replicas": found["spec"].get("replicas", 1)}
+        only = {"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": metadata, "spec": kept}
+        answer = self._cluster.apply(path, only, what, manager=HANDOVER, force=True)
+        body["metadata"]["resourceVersion"] = str(answer["metadata"].get("resourceVersion"))
+
+    def _ours_to_take(self, change: Change, found: Json) -> bool:
+        """Whether all that others have of what is written was ours, and is to be ours again."""
+        if change.action is Action.ADOPT:
+            return True
+        others = Observed(change.id, {}, owners=fields.owners(found))
+        held = [(f, owner) for f in change.fields if (owner := others.owner_of(f.pointer)) is not None]
+        return all(
+            f.cause in (Cause.DRIFT, Cause.CONFLICT) or _scaled(change.id, f.pointer, owner) for f, owner in held
+        )
+
+    def _taken(self, change: Change, found: Json | None, error: ManagerConflictError) -> ForeignError:
+        others = fields.owners(found) if found is not None else {}
+        wanted = [f for f in change.fields if f.after is not MISSING]
+        seen = Observed(change.id, {}, owners=others)
+        pointers = [(f.pointer, owner) for f in wanted if (owner := seen.owner_of(f.pointer)) is not None]
+        if not pointers:
+            return ForeignError(error.message, hint=_OFFER)
+        listed = ", ".join(f"{change.id.kind}:{pointer} (of '{owner.manager}')" for pointer, owner in pointers)
+        return ForeignError(f"{_name(change.id)}: others have {listed}", hint=_OFFER)
+
+
+_OFFER = "take them over with `policy: {adopt: true}`, or leave them with `policy: {drift: {ignore: [...]}}`"
+
+
+def _scaled(id_: ResourceId, pointer: str, owner: Owner) -> bool:
+    return id_.kind == "Deployment" and pointer == "/spec/replicas" and owner.manager in _SCALERS
+
+
+def _name(id_: ResourceId) -> str:
+    return f"{id_.kind} {id_.name}"
+
+
+def _gone(id_: ResourceId) -> ConflictError:
+    return ConflictError(f"{_name(id_)} is not there any more", hint="it is looked for again")
+
+
+def _wanted(change: Change) -> tuple[Desired, Mark]:
+    if change.desired is None or change.mark is None:
+        raise TerminalError(f"{change.id}: this change has nothing desired")
+    return change.desired, replace(change.mark, self_ref=str(change.id))
