@@ -3,6 +3,9 @@ PYTHON ?= python3
 ENGINE ?= process
 BIN := .venv/bin
 STAMP := .venv/.installed
+# Every start of a command would compile all that it imports: where a machine keeps bytecode from being written, it is
+# written all the same in this folder.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: setup demo test test-long test-live check format bench constraints schema image wheelhouse clean
 
