@@ -72,9 +72,10 @@ def _part(measure: Callable[[], Iterator[Row]], *whats: str) -> list[Row]:
 
 def _noop(shop: Ready, folder: Path) -> Iterator[Row]:
     """The daemon is halted while the other side runs, and the other way round."""
-    compose = Compose(folder, shop.image, MANY)
     shop.services(MANY)
     with shop.daemon(full_look_seconds=1) as daemon:
+        # Its ports are chosen while ours are taken.
+        compose = Compose(folder, shop.image, MANY)
         ours, theirs = [], []
         try:
             compose.up()
