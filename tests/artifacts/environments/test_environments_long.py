@@ -1,9 +1,8 @@
-"""Environments from the configured package index: the seed case, pins without wheels, pyspark."""
+"""Environments from the configured package index: the seed case, pins without wheels."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -52,19 +51,6 @@ def test_pins_without_wheels(bench: Bench) -> None:
     with pytest.raises(TerminalError, match=r"inference/conda.yml:3:3: scikit-learn==0.20.3") as caught:
         bench.settle(made, bench.change(made, environment))
     assert "raise the pin" in caught.value.hint
-
-
-@pytest.mark.skipif(shutil.which("java") is None, reason="needs a Java runtime")
-def test_spark(bench: Bench) -> None:
-    """spark-py brings a pyspark that starts a session."""
-    built = bench.build(driver(bench), Environment(runtime="spark-py"))
-    code = (
-        "from pyspark.sql import SparkSession\n"
-        "spark = SparkSession.builder.master('local[1]').config('spark.ui.enabled', 'false').getOrCreate()\n"
-        "assert spark.range(7).count() == 7\n"
-        "spark.stop()\n"
-    )
-    subprocess.run([str(built.outputs["python"]), "-c", code], check=True, timeout=180)
 
 
 def test_another_python(bench: Bench) -> None:
