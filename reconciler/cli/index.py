@@ -67,6 +67,7 @@ COMMANDS: dict[str, Entry] = {
     "schema": Entry("schema", "JSON Schemas of the manifests, for editors"),
     "lock list": Entry("lock:LIST", "who is at work on the state: the lease"),
     "lock release": Entry("lock:RELEASE", "take the lease from a holder that does not give it back"),
+    "capacity": Entry("capacity", "how many replicas a load needs, and the autoscaler's settings"),
     "doctor": Entry("doctor", "check this machine and the settings"),
     "completion": Entry("completion", "shell completion for bash, zsh or fish"),
 }

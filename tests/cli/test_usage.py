@@ -32,6 +32,8 @@ from tests.cli.conftest import Run, environment
         (("destroy",), "name services, or pass --all"),
         (("approve", "beef"), "is not the digest of a plan"),
         (("schema", "Servise"), "did you mean 'service'?"),
+        (("capacity", "--rps", "1e999999999", "--seconds-per-request", "1"), "is no number from 0.000001 to 1000000"),
+        (("capacity", "--rps", "1/3", "--seconds-per-request", "1"), "is no number from"),
         (("plan", "--repo", "https://git.example/x.git", "--offline"), "clone it first"),
     ],
 )
