@@ -9,6 +9,7 @@ from reconciler.core.change import Action, Cause, Change, Drift, DriftedField, F
 from reconciler.core.resources import Completeness
 from reconciler.views import basis as basis_view
 from reconciler.views import problems as problem_view
+from reconciler.views.folding import folded
 from reconciler.views.grouping import Group, duration, effect, groups, name_of, summary_line
 from reconciler.views.style import OF_ACTION, PLAIN, Style
 from reconciler.views.values import paragraph, plural, printable, shown, transition
@@ -57,14 +58,17 @@ def _revision(plan: Plan) -> str:
 
 
 def _group(group: Group, style: Style) -> Iterator[str]:
-    kinds = max(len(change.id.kind) for change in group.changes)
-    names = min(_WIDEST_NAME, max(len(name_of(change.id)) for change in group.changes))
-    for change in group.changes:
+    folds = folded(group.changes)
+    kinds = max(len(fold.change.id.kind) for fold in folds)
+    names = min(_WIDEST_NAME, max(len(name_of(fold.change.id)) for fold in folds))
+    for fold in folds:
+        change = fold.change
         summary = change.desired.summary if change.desired else ""
         tail = [part for part in (printable(summary), effect(change), printable(change.reason)) if part]
         head = f"{change.action.glyph} {printable(change.id.kind):<{kinds}}  {printable(name_of(change.id)):<{names}}"
         painted = style.paint(head, OF_ACTION[change.action])
         yield f"  {painted}  {'  '.join(tail)}".rstrip()
+        yield from (style.paint(line, "dim") for line in fold.lines())
         yield from _fields(change, style)
 
 
