@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from reconciler.core.dataclass import dataclass, field
@@ -20,6 +20,19 @@ class Unsaid:
 
     what: str
     effect: str
+
+
+def told(unsaid: Iterable[Unsaid]) -> Iterator[str]:
+    """In lines, each effect once: what shares one stands below it."""
+    found: dict[str, list[str]] = {}
+    for each in unsaid:
+        found.setdefault(each.effect, []).append(each.what)
+    for effect, things in found.items():
+        if len(things) == 1:
+            yield f"{things[0]}: {effect}"
+        else:
+            yield f"{effect}:"
+            yield from (f"  {thing}" for thing in things)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from reconciler.core.errors import InvalidError, RefusedError, TargetError, Usag
 from reconciler.core.plan import plan
 from reconciler.core.problems import errors_of
 from reconciler.core.proposal import Proposal
-from reconciler.core.resources import Completeness, Desired, Observation, ResourceId
+from reconciler.core.resources import Completeness, Desired, Mark, Observation, ResourceId
 from reconciler.core.secrets import Secret, SecretRef
 from reconciler.core.situation import Situation
 from reconciler.core.values import lookup, split_pointer, transform, walk
@@ -42,7 +42,7 @@ _MOST_LISTED = 10
 _ENVIRONMENT_FILES = (".yml", ".yaml", ".txt")
 _LARGEST_ENVIRONMENT_FILE = 1 << 20
 
-_NOT_KEPT = (Unsaid("tests, tags, description and drift rules", "no target keeps them: write anew those it had"),)
+_NOT_KEPT = Unsaid("tests, tags, description and drift rules", "no target keeps them: write anew those it had")
 
 AddFiles = Callable[[Tree, Sequence[SourceFile]], Tree]
 
@@ -112,7 +112,7 @@ class Importing:
             text = file_of(observed.id, [made, *own], unsaid)
             return SourceFile(f"services/{service}.yaml", text.encode())
 
-        unsaid = (*described.unsaid, *(_NOT_KEPT if observed.mark is not None else ()))
+        unsaid = (*described.unsaid, *(_of_mark(observed.mark, self.reconciler.installation) if observed.mark else ()))
         uses, written, sources, more = self._inference(described, service, documents)
         unsaid += more
         files = (documents(uses, written), *sources)
@@ -145,6 +145,8 @@ class Importing:
         recorded = self.reconciler.store.targets()
         if name in recorded:
             raise InvalidError(f"target {name} is in no manifest", hint="write its document first: kind: Target")
+        if ("Target", name) in self._repo.broken:
+            raise InvalidError(f"the document of target {name} has errors", hint="`reconciler validate` says which")
         raise UsageError(
             f"there is no target {name!r}", hint=did_you_mean(name, list(known)) or f"there are {', '.join(known)}"
         )
@@ -341,6 +343,13 @@ class Importing:
                 known[leaf] = made
         spec = transform(desired.spec, lambda leaf: known.get(leaf, leaf) if isinstance(leaf, SecretRef) else leaf)
         return replace(desired, spec=spec)
+
+
+def _of_mark(mark: Mark, installation: str) -> Iterator[Unsaid]:
+    yield _NOT_KEPT
+    if mark.installation != installation:
+        whose = f"that it is marked by installation {mark.installation}"
+        yield Unsaid(whose, "if that one still runs, both manage it, and each takes it back from the other")
 
 
 def _deployment_of(spec: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from reconciler.core.dataclass import dataclass
 from reconciler.core.deployment import Settings
-from reconciler.core.described import Described, Unsaid
+from reconciler.core.described import Described, Unsaid, told
 from reconciler.core.resources import ResourceId
 from reconciler.core.secrets import Secret, SecretRef
 from reconciler.core.suspects import looks_secret
@@ -83,12 +83,14 @@ def file_of(found: ResourceId, documents: Iterable[Mapping[str, Any]], unsaid: S
     lines = [f"# What stood in {found} when it was imported."]
     if unsaid:
         lines.append("# Not said here:")
-        lines += [f"#   {_line(each.what)}: {_line(each.effect)}" for each in unsaid]
+        lines += [f"#   {_line(line)}" for line in told(unsaid)]
     return "\n".join(lines) + "\n" + "---\n".join(to_yaml(document) for document in documents)
 
 
 def _line(text: str) -> str:
-    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    """One line of a comment, as far in as it is."""
+    plain = "".join(each if each.isprintable() else " " for each in text)
+    return f"{plain[: len(plain) - len(plain.lstrip())]}{' '.join(plain.split())}"
 
 
 def _said(found: Mapping[str, Any], below: Below, references: Mapping[str, SecretRef]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from reconciler.core.change import Action
+from reconciler.core.described import told
+from reconciler.core.resources import Health
 from reconciler.core.values import to_json, without_secrets
 from reconciler.views.plan_text import field_lines
 from reconciler.views.style import PLAIN, Style
@@ -13,6 +15,8 @@ from reconciler.views.values import printable
 
 if TYPE_CHECKING:
     from reconciler.core.proposal import Proposal
+
+_NOT_WELL = (Health.DEGRADED, Health.SUSPENDED, Health.MISSING)
 
 
 def text(proposal: Proposal, style: Style = PLAIN) -> str:
@@ -40,7 +44,11 @@ def notes(proposal: Proposal, style: Style = PLAIN) -> Iterator[str]:
     if proposal.unsaid:
         yield ""
         yield f"{style.paint('Not said', 'bold')} in the manifests:"
-        yield from (f"  {printable(each.what)}: {printable(each.effect)}" for each in proposal.unsaid)
+        yield from (f"  {printable(line)}" for line in told(proposal.unsaid))
+    observed = proposal.described.observed
+    if observed.health in _NOT_WELL:
+        yield ""
+        yield f"It is {observed.health.value}: {printable(observed.reason.splitlines()[0])}"
     steps = [*proposal.described.steps, *_of_secrets(proposal)]
     if steps:
         yield ""
@@ -60,6 +68,13 @@ def differences(proposal: Proposal) -> list[str]:
     if not found and proposal.change is None:
         found.append("it is not planned for")
     return found
+
+
+def refusal(proposal: Proposal) -> str:
+    """Why it is not imported, in lines."""
+    why = "the manifests cannot be used here yet" if proposal.problems else "applying manifests would change it"
+    lines = [*differences(proposal), *map(printable, told(proposal.described.unsaid))]
+    return "\n  ".join([f"{proposal.id} is not imported, since {why}:", *lines])
 
 
 def _of_secrets(proposal: Proposal) -> Iterator[str]:

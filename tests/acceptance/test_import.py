@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 DOCUMENT = "services/echo.yaml"
 CANARY = "c4n4ry-imported"
 SETTINGS = "secrets: {envPrefixes: [APP_]}\n"
+TARGET = {"apiVersion": "reconciler/v1", "kind": "Target"}
 DEPLOYMENT: dict[str, Any] = {
     "replicas": 2,
     "memoryGb": 1.5,
@@ -131,10 +132,15 @@ def test_what_is_not_there_and_what_is_in_the_way(home: Home, tmp_path: Path) ->
     deployed(home)
     # A wrong target comes before a service that exists.
     assert "there is no target 'lcoal'" in home.run("import", "lcoal", "echo").stderr
-    home.write({DOCUMENT: None})
+    box = {"type": "local", "local": {"engine": "docker", "dockerHost": "unix:///nowhere/docker.sock"}}
+    targets = {name: {**TARGET, "metadata": {"name": name}, "spec": box} for name in ("box", "broken")}
+    targets["broken"] = {**targets["broken"], "spec": {"type": "lokal"}}
+    home.write({DOCUMENT: None, **{f"targets/{name}.yaml": json.dumps(text) for name, text in targets.items()}})
     for words, code, said in (
         (("import", "local", "ehco"), 10, "did you mean 'echo'"),
         (("import", "nowhere", "echo"), 10, "there is no target 'nowhere'"),
+        (("import", "broken", "echo"), 11, "the document of target broken has errors"),
+        (("import", "box", "echo"), 12, "containers are not known: container engine at unix:///nowhere/docker.sock"),
         (("import", "local", "echo", "--as", "No_Name"), 10, "lower-case letters"),
         (("import", "local", "echo", "--repo", "https://example.invalid/repo.git"), 10, "--out"),
     ):

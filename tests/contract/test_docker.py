@@ -15,6 +15,7 @@ from reconciler.containers.engine import Engine
 from reconciler.containers.place import EnginePlace
 from reconciler.core.change import Action, Change
 from reconciler.core.deployment import Auth, Deployment, EntryScript, Environment, ImageInputs, Settings, Target
+from reconciler.core.described import Described
 from reconciler.core.errors import TargetError
 from reconciler.core.resources import Desired, Mark, ResourceId
 from reconciler.core.secrets import Secret, SecretRef, seal
@@ -26,6 +27,7 @@ from tests.containers.engine import REGISTRY, Proxy, docker, engine, remove_all,
 
 from .fixture import DriverFixture
 from .harness import INSTALLATION
+from .manifests import redeployed
 from .rules import Contract
 
 pytestmark = pytest.mark.long
@@ -41,7 +43,6 @@ class DockerFixture(DriverFixture):
     patience = 600
     cannot: ClassVar[dict[str, str]] = {
         "edit_foreign": "nothing of anybody else can be set on a container",
-        "describable": "containers are not described yet",
         "immutable": "every field can change: a new version is staged beside the old one",
         "fail_second_page": "containers are listed at once",
         "condition": "its states are those of real containers, each brought about in tests/targets/docker",
@@ -56,15 +57,15 @@ class DockerFixture(DriverFixture):
         self.target = f"t{secrets.token_hex(4)}"
         self.folder = folder
         self.slowly = False
+        self.volumes: tuple[str, ...] = ()
         self.proxy = Proxy(self.engine.place.url.removeprefix("unix://"), folder / "docker.sock")
         self.drivers: list[DockerDriver] = []
 
     def make_driver(self, installation: str = INSTALLATION) -> DockerDriver:
         parts = Parts(_reveal, lambda text: seal(b"key", text), lambda s: key_digests(_reveal, s), lambda _: None)
         own = Engine(EnginePlace(self.proxy.url))
-        driver = DockerDriver(
-            self.target, installation, own, parts, Naming("python:{python}-slim"), self.folder / "records"
-        )
+        naming = Naming("python:{python}-slim", volumes=self.volumes)
+        driver = DockerDriver(self.target, installation, own, parts, naming, self.folder / "records")
         self.drivers.append(driver)
         return driver
 
@@ -100,6 +101,22 @@ class DockerFixture(DriverFixture):
 
     def move(self, name: str) -> Desired:
         return self.desired(name)
+
+    def describable(self, name: str) -> Desired:
+        return self._desired(
+            name,
+            cpu_cores=0.5,
+            memory_gb=0.25,
+            max_concurrent_requests=2,
+            max_request_wait_time=700,
+            cors_origins=("https://b", "https://a"),
+            environment_variables={"A": "1", "EMPTY": "", "NOT_A_KEY": "plain"},
+            block={"restart": "always", "readOnly": False, "logMaxMb": 2.5, "logFiles": 3, "openFiles": 2048},
+        )
+
+    def redeployed(self, found: Described) -> Desired:
+        made = redeployed(found, self.make_driver())
+        return replace(made, spec={key: value for key, value in made.spec.items() if key != "readyMade"})
 
     def awkward(self, name: str) -> Desired:
         return self._desired(

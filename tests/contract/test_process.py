@@ -110,6 +110,7 @@ class ProcessFixture(DriverFixture):
             memory_gb=2.5,
             replicas=2,
             max_concurrent_requests=3,
+            max_request_wait_time=700,
             max_body_mb=1.5,
             cors_origins=("https://b", "https://a"),
             environment_variables={"A": "1", "EMPTY": "", "NOT_A_KEY": "plain"},

@@ -32,7 +32,7 @@ def configure(parser: Parser) -> None:
         (
             ("reconciler import local diabetes", "a service whose documents were lost"),
             ("reconciler import local diabetes --dry-run", "print what would be written"),
-            ("reconciler import local diabetes --out found", "write below another folder"),
+            ("reconciler import laptop my_model --as model", "a container, and what to call its service"),
         ),
     )
     parser.add_argument("target", metavar="TARGET", help="name of the target")
@@ -59,12 +59,8 @@ def run(arguments: Namespace, console: Console) -> int:
         importing = wiring.importing(opened, opened.use(session.tree()), session.environment)
         proposal = importing.propose(arguments.target, arguments.name, service)
         if not proposal.exact and not arguments.anyway and not arguments.dry_run:
-            why = "the manifests cannot be used here yet" if proposal.problems else "applying manifests would change it"
-            raise RefusedError(
-                f"{proposal.id} is not imported, since {why}:\n"
-                + "\n".join(f"  {line}" for line in view.differences(proposal)),
-                hint="--dry-run shows the manifests, --anyway writes them all the same",
-            )
+            hint = "--dry-run shows the manifests, --anyway writes them all the same"
+            raise RefusedError(view.refusal(proposal), hint=hint)
         if folder is not None:
             _write(folder, proposal.files)
             importing.bind(proposal, arguments.name)

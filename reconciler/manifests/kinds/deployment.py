@@ -85,8 +85,8 @@ class Local(Common):
     )
     tls_cert_file: Text | None = Field(default=None, description="PEM file of the certificate on the target machine.")
     tls_key_file: Text | None = Field(default=None, description="PEM file of its key on the target machine.")
-    log_max_mb: Annotated[float, Field(gt=0, le=10_000)] = Field(
-        default=10.0, description="Megabytes after which a log file is rotated."
+    log_max_mb: Annotated[float, Field(ge=0, le=10_000)] = Field(
+        default=10.0, description="Megabytes after which a log file is rotated; 0 for never, in containers alone."
     )
     log_files: Annotated[int, Field(ge=1, le=100)] = Field(default=5, description="How many log files are kept.")
     restart: Annotated[str, Field(pattern=r"^(no|always|unless-stopped|on-failure(:[1-9][0-9]{0,3})?)$")] | None = (

@@ -8,16 +8,17 @@ from queue import Empty, Queue
 from typing import Protocol, cast
 
 from reconciler.core.change import Change
+from reconciler.core.dataclass import replace
 from reconciler.core.described import Described
 from reconciler.core.driver import Address, Describes, Done, Driver, Endpoint, Events, InProgress, Logs
-from reconciler.core.errors import ReconcilerError, TargetError
+from reconciler.core.errors import InvalidError, ReconcilerError, TargetError, UnavailableError
 from reconciler.core.resources import Completeness, Observation, ResourceId
-from reconciler.targets.local.render import Choice, LocalRenderer
+from reconciler.targets.local.render import DOCKER, PROCESS, Choice, LocalRenderer
 
 _ENGINE_PAUSE = 1.0  # seconds until a container engine that went away is asked for again
 
 
-class EngineDriver(Driver, Endpoint, Logs, Events, Protocol):
+class EngineDriver(Driver, Endpoint, Logs, Events, Describes, Protocol):
     """What both engines' drivers can do."""
 
 
@@ -123,27 +124,49 @@ class LocalDriver(LocalRenderer):
             ended.set()
 
     def describable(self) -> Sequence[str]:
-        """What either engine has, as far as its driver can tell."""
-        return [name for engine in self._describing() for name in engine.describable()]
+        """What either engine has; the container engine is asked wherever there is one."""
+        found = list(self._process.describable())
+        try:
+            found += self._containers().describable()
+        except (TargetError, InvalidError):
+            if self._counts_on_containers():
+                raise
+        return found
 
     def describe(self, name: str, service: str) -> Described | None:
-        """A service of either engine."""
-        for engine in self._describing():
-            found = engine.describe(name, service)
-            if found is not None:
-                return found
-        return None
+        """A service's folder, else a container, whoever made it.
+
+        Raises:
+            RefusedError: The container serves for another service of ours.
+            UnavailableError: There is no such folder, and the container engine does not answer.
+        """
+        found = self._process.describe(name, service)
+        if found is not None:
+            return self._by_engine(found, PROCESS)
+        try:
+            found = self._containers().describe(name, service)
+        except (TargetError, InvalidError) as error:
+            if not self._counts_on_containers():
+                return None
+            message = (
+                f"target {self.target} has no process called {name!r}, and containers are not known: {error.message}"
+            )
+            raise UnavailableError(message, hint=error.hint) from error
+        return self._by_engine(found, DOCKER) if found is not None else None
 
     def bind(self, name: str, service: str) -> None:
-        """Has what is named otherwise stand where the service's own would."""
-        for engine in self._describing():
-            if engine.describe(name, service) is not None:
-                engine.bind(name, service)
-                return
+        """Has a container stand where the service's own would."""
+        if self._process.describe(name, service) is None:
+            self._containers().bind(name, service)
 
-    def _describing(self) -> list[Describes]:
-        engines = (self._process, *((self._containers(),) if self._uses_docker() else ()))
-        return [engine for engine in engines if isinstance(engine, Describes)]
+    def _counts_on_containers(self) -> bool:
+        return self._uses_docker() or self._chosen()[0] == DOCKER
+
+    def _by_engine(self, found: Described, engine: str) -> Described:
+        """What was found, with a word about its engine where services that ask for none go to the other one."""
+        asked = None if self._chosen()[0] == engine else engine
+        block = {"engine": asked, **found.deployment["local"]}
+        return replace(found, deployment={**found.deployment, "local": block})
 
     def close(self) -> None:
         """Closes both."""

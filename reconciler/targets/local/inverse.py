@@ -25,6 +25,7 @@ def deployment_of(spec: Spec, block: Mapping[str, Any]) -> dict[str, Any]:
         "replicas": spec.get("workers"),
         "maxConcurrentRequests": scoring.get("maxConcurrentRequests"),
         "scoringTimeoutMs": scoring.get("timeoutMs"),
+        "maxRequestWaitTime": scoring.get("maxWaitMs"),
         "maxBodyMb": scoring.get("maxBodyMb"),
         "readyTimeoutSeconds": spec.get("readyTimeoutSeconds"),
         "drainSeconds": spec.get("drainSeconds"),

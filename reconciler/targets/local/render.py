@@ -12,6 +12,7 @@ from reconciler.core.driver import Capabilities, Renderer
 from reconciler.core.resources import Desired
 
 DOCKER = "docker"
+PROCESS = "process"
 
 
 class Choice(Protocol):

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from typing import Any
 import pytest
 
 from reconciler.core.change import Action
-from reconciler.core.errors import TargetError
+from reconciler.core.errors import RefusedError, TargetError
 from reconciler.core.resources import Health, Observed
 from reconciler.core.secrets import seal
 from tests.containers.engine import checked, docker
 from tests.contract.harness import Bench
+from tests.contract.manifests import redeployed
 from tests.contract.test_docker import DockerFixture
 
 pytestmark = pytest.mark.long
@@ -204,17 +206,20 @@ class KilledError(Exception):
     """Stands for the end of the process: nothing of ours may catch it and go on."""
 
 
-def dying(driver: Any, call: str, when: str) -> None:
-    """Makes a driver end, as it were, before or after a call."""
+def dying(driver: Any, call: str, when: str) -> threading.Event:
+    """Makes a driver end, as it were, before or after a call; the event says that it did."""
+    died = threading.Event()
     api = driver._engine.api
     real = getattr(api, call)
 
     def dies(*args: Any, **kwargs: Any) -> Any:
         if when == "after":
             real(*args, **kwargs)
+        died.set()
         raise KilledError
 
     setattr(api, call, dies)
+    return died
 
 
 MAKING = ("create_container_from_config", "start", "rename")
@@ -231,9 +236,11 @@ def test_a_kill_between_any_two_calls_converges(target: DockerFixture, before: s
     if before:
         bench.settle([target._desired("one", environment_variables={"TOKEN": before})])
     wanted = target._desired("one", environment_variables={"TOKEN": "new"})
-    dying(bench.drivers[target.target], call, when)
-    with pytest.raises(KilledError):
+    died = dying(bench.drivers[target.target], call, when)
+    # A call that takes longer than it is waited for dies without anybody to tell it to.
+    with suppress(KilledError):
         bench.reconcile([wanted])
+    assert died.is_set()
     again = Bench(target.make_driver(), pause=target.pause, patience=target.patience)
     again.baselines = bench.baselines
     again.settle([wanted])
@@ -241,6 +248,74 @@ def test_a_kill_between_any_two_calls_converges(target: DockerFixture, before: s
     until(target, lambda: answered(url) == b"new", f"the end of {call}, {when}")
     names = docker("ps", "--all", "--format", "{{.Names}}", "--filter", f"name=^{target.target}")
     assert names == f"{target.target}.one"
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_a_move_takes_the_port_along(target: DockerFixture, fixed: bool) -> None:
+    """Under its new name the service answers where it did, whether the port was asked for or chosen."""
+    bench = target.bench()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1] if fixed else None
+    bench.settle([target._desired("one", port=port, environment_variables={"TOKEN": "old"})])
+    url = str(seen(bench, target).outputs["url"])
+    bench.settle([target._desired("two", port=port, environment_variables={"TOKEN": "new"})], moves={"two": "one"})
+    assert str(seen(bench, target, "two").outputs["url"]) == url
+    until(target, lambda: answered(url) == b"new", "the new name")
+    names = docker("ps", "--all", "--format", "{{.Names}}", "--filter", f"name=^{target.target}")
+    assert names == f"{target.target}.two"
+
+
+def test_a_move_that_fails_gives_the_port_back(target: DockerFixture) -> None:
+    """The new one cannot go where it should, after the old one let go: the old one serves again."""
+    bench = target.bench()
+    bench.settle([target._desired("one", environment_variables={"TOKEN": "old"})])
+    url = str(seen(bench, target).outputs["url"])
+    nowhere = target._desired("two", block={"networks": [f"{target.target}-nowhere"]})
+    with pytest.raises((AssertionError, TargetError), match="nowhere"):
+        bench.settle([nowhere], moves={"two": "one"})
+    until(target, lambda: answered(url) == b"old", "the old name")
+    assert seen(bench, target).health is Health.HEALTHY
+
+
+def test_a_container_of_others_is_adopted_where_it_stands(target: DockerFixture) -> None:
+    """Any name, any options: described, bound and adopted it is the same container, renamed and not restarted."""
+    made = docker(
+        "run", "--detach", "--name", f"{target.target}-Their_Model", "--publish", "127.0.0.1::5001",
+        "--env", "LEVEL=info", "--env", "API_TOKEN=c4n4ry", "--memory", "200m",
+        "--volume", f"{target.target}.data:/data",
+        "--log-opt", "max-size=3m", "--add-host", "a:10.0.0.1", target.image,
+    )  # fmt: skip
+    bench = target.bench()
+    driver = target.drivers[-1]
+    name = f"{target.target}-Their_Model"
+    assert name in driver.describable()
+    found = driver.describe(name, "one")
+    assert found is not None
+    assert [each.what.partition(":")[0] for each in found.unsaid] == ["HostConfig.ExtraHosts", "its name"]
+    assert "c4n4ry" not in repr(found)
+    assert driver.describe(made[:12], "one") is not None
+    assert driver.describe(made[:3], "one") is None
+    target.volumes = (f"{target.target}.data",)
+    bench = target.bench()
+    wanted = redeployed(found, target.drivers[-1])
+    wanted = replace(wanted, policy=replace(wanted.policy, adopt=True))
+    assert [c.action for c in bench.plan([wanted]).effective()] == [Action.CREATE]
+    driver.bind(name, "one")
+    (change,) = bench.plan([wanted]).effective()
+    assert (change.action, [f.pointer for f in change.fields]) == (Action.ADOPT, ["/mark/installation"])
+    bench.settle([wanted])
+    running = "{{.Id}} {{.State.StartedAt}}"
+    before = docker("inspect", "--format", running, made)
+    assert docker("inspect", "--format", running, f"{target.target}.one") == before
+    again = Bench(target.make_driver(), pause=target.pause, patience=target.patience)
+    again.baselines = bench.baselines
+    assert again.plan([wanted]).empty
+    with pytest.raises(RefusedError, match=f"is {target.target}/container/one already"):
+        again.drivers[target.target].describe(f"{target.target}.one", "two")
+    docker("update", "--restart", "on-failure:3", f"{target.target}.one")
+    assert [drift.fields[0].pointer for drift in again.plan([wanted]).drift] == ["/restart"]
+    bench.settle([])
+    assert docker("ps", "--all", "--quiet", "--no-trunc", "--filter", f"id={made}") == ""
 
 
 def test_foreign_containers_are_nobody_s_business(target: DockerFixture) -> None:
@@ -286,7 +361,8 @@ def test_an_unhealthy_container_says_what_its_check_said(target: DockerFixture) 
     until(target, lambda: seen(bench, target).health is Health.HEALTHY, "the first check")
     with pytest.raises((OSError, http.client.HTTPException)):
         get(str(seen(bench, target).outputs["url"]), "/die")
-    until(target, lambda: seen(bench, target).health is Health.HEALTHY, "the restart")
+    how = ("inspect", "--format", "{{.RestartCount}} {{.State.Health.Status}}", f"{target.target}.one")
+    until(target, lambda: docker(*how) == "1 healthy", "the restart")
     get(str(seen(bench, target).outputs["url"]), "/sicken")
     until(target, lambda: seen(bench, target).health is Health.DEGRADED, "a check that fails")
     assert "its health check fails" in seen(bench, target).reason

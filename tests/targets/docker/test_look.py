@@ -79,7 +79,7 @@ def deployments(draw: st.DrawFn) -> Deployment:
                 "readOnly": st.booleans(),
                 "gpus": st.sampled_from(["all", "1", "2"]),
                 "openFiles": st.integers(64, 10_000),
-                "logMaxMb": st.integers(1, 100).map(float),
+                "logMaxMb": st.integers(0, 100).map(float),
                 "logFiles": st.integers(1, 9),
                 "tlsCertFile": st.just("/etc/tls/cert.pem"),
                 "volumes": st.just(

@@ -66,10 +66,7 @@ def configuration(
         "NetworkMode": network,
         "PortBindings": {_TCP: [{"HostIp": str(spec["host"]), "HostPort": str(port)}]},
         "RestartPolicy": restart_policy(str(spec["restart"])),
-        "LogConfig": {
-            "Type": "json-file",
-            "Config": {"max-size": f"{round(float(log['maxMb']) * 1e6)}", "max-file": str(log["files"])},
-        },
+        "LogConfig": {"Type": "json-file", "Config": _rotation(log)},
         "Init": True,
         **resources(limits),
     }
@@ -112,6 +109,13 @@ def configuration(
             # The image's own check asks without TLS; what is left out of this one stays as it is there.
             config["Healthcheck"] = {"Test": ["CMD", "python", "-c", _HEALTH]}
     return config
+
+
+def _rotation(log: Mapping[str, Any]) -> dict[str, str]:
+    """When a log is rotated; never for a size of 0."""
+    if not log["maxMb"]:
+        return {}
+    return {"max-size": f"{round(float(log['maxMb']) * 1e6)}", "max-file": str(log["files"])}
 
 
 def resources(limits: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,11 +219,11 @@ def read_back(
     spec["readOnly"] = bool(host.get("ReadonlyRootfs"))
     binding = published(host)
     spec["host"] = binding.get("HostIp") or "0.0.0.0"  # noqa: S104 - what the engine means by nothing
-    if before.get("port") is not None or not binding.get("HostPort"):
+    if before.get("port") is not None or not binding:
         spec["port"] = int(binding.get("HostPort") or 0)
     log = cast("Mapping[str, Any]", cast("Mapping[str, Any]", host.get("LogConfig") or {}).get("Config") or {})
-    size = float(log.get("max-size") or 0) / 1e6
-    spec["log"] = {"maxMb": int(size) if size.is_integer() else size, "files": int(log.get("max-file") or 0)}
+    size = _bytes(str(log.get("max-size") or 0)) / 1e6
+    spec["log"] = {"maxMb": int(size) if size.is_integer() else size, "files": int(log.get("max-file") or 1)}
     spec["environmentVariables"] = _variables(config.get("Env") or (), image_env, before, seal)
     _volumes(spec, host)
     if not before.get("readyMade"):
@@ -227,10 +231,30 @@ def read_back(
     return spec
 
 
+def _bytes(text: str) -> float:
+    """A size in the engine's words: a number of bytes, or of 1024, 1024² or 1024³ of them (`k`, `m`, `g`)."""
+    plain = text.lower().removesuffix("b")
+    power = "kmg".find(plain[-1:]) + 1 if plain[-1:].isalpha() else 0
+    try:
+        return float(plain.rstrip("kmg")) * 1024**power
+    except ValueError:
+        return 0.0
+
+
 def published(host: Mapping[str, Any]) -> Mapping[str, str]:
     """The address (`HostIp`, `HostPort`) that a container is configured to be reached at; empty if at none."""
     bindings = cast("Mapping[str, Sequence[Mapping[str, str]] | None]", host.get("PortBindings") or {}).get(_TCP)
     return bindings[0] if bindings else {}
+
+
+def answers_at(report: Mapping[str, Any]) -> Mapping[str, str]:
+    """The address that a container is reached at: the one it is configured with, or the port that it was given."""
+    host = published(cast("Mapping[str, Any]", report.get("HostConfig") or {}))
+    if host.get("HostPort") or not host:
+        return host
+    settings = cast("Mapping[str, Any]", report.get("NetworkSettings") or {})
+    given = cast("Mapping[str, Sequence[Mapping[str, str]] | None]", settings.get("Ports") or {}).get(_TCP)
+    return given[0] if given else host
 
 
 def _limits(host: Mapping[str, Any], before: Mapping[str, Any], machine: Machine) -> dict[str, Any]:
@@ -269,10 +293,11 @@ def _volumes(spec: dict[str, Any], host: Mapping[str, Any]) -> None:
         spec["tls"] = tls
     mounts = [mount for path, mount in mounted.items() if path not in (KEYS_FOLDER, *TLS_FILES.values())]
     spec.pop("volumes", None)
-    if mounts:
-        found = [
-            {"source": m.get("Source"), "path": m.get("Target"), "readOnly": bool(m.get("ReadOnly"))} for m in mounts
-        ]
+    found = [{"source": m.get("Source"), "path": m.get("Target"), "readOnly": bool(m.get("ReadOnly"))} for m in mounts]
+    for bind in host.get("Binds") or ():
+        source, path, *options = str(bind).split(":")
+        found.append({"source": source, "path": path, "readOnly": "ro" in ",".join(options).split(",")})
+    if found:
         spec["volumes"] = sorted(found, key=lambda volume: str(volume["path"]))
 
 

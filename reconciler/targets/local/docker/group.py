@@ -35,7 +35,7 @@ class Groups:
 
     Args:
         target: Name of the target, which their names begin with.
-        records: Which container serves, by id: one that a hand renamed is known by it.
+        records: Which container serves, by id: one that a hand renamed, or gave its name, is known by it.
     """
 
     def __init__(self, engine: Engine, target: str, records: Records) -> None:
@@ -66,16 +66,17 @@ class Groups:
 
     def standing_at(self, service: str) -> Group | None:
         """Whatever stands where a service's container would, also if it is not ours; None for nothing."""
-        report = self._engine.inspect(self.name(service))
+        known = self._records.container(service)
+        report = self._engine.inspect(self.name(service)) or (self._engine.inspect(known) if known else None)
         return Group(Container(report)) if report is not None else None
 
     def of(self, service: str) -> Group:
         """Those of one service, looked up by name."""
         main = self.name(service)
         reports = {n: self._engine.inspect(n) for n in (main, main + STAGED_SUFFIX, main + RETIRED_SUFFIX)}
-        last = self._records.last(service) if reports[main] is None else None
-        if last is not None and last.container not in {r["Id"] for r in reports.values() if r is not None}:
-            reports[main] = self._engine.inspect(last.container)
+        known = self._records.container(service) if reports[main] is None else ""
+        if known and known not in {r["Id"] for r in reports.values() if r is not None}:
+            reports[main] = self._engine.inspect(known)
         return self._group(service, {n: Container(r) for n, r in reports.items() if r is not None})
 
     def _group(self, service: str, by_name: Mapping[str, Container]) -> Group:

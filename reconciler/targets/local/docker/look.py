@@ -18,6 +18,7 @@ from reconciler.targets.local.docker.config import (
 
 STAGED_SUFFIX = ".next"
 RETIRED_SUFFIX = ".old"
+NAMED = "named "
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def state_of(container: Container, name: str) -> str:
         name: What it is to be called, but for the suffixes of a roll-out.
     """
     if container.name not in (name, name + STAGED_SUFFIX, name + RETIRED_SUFFIX):
-        return f"named {container.name}"
+        return f"{NAMED}{container.name}"
     status = str(container.state.get("Status") or "")
     if status == "paused":
         return "paused"

@@ -64,12 +64,33 @@ class Records:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    def container(self, service: str) -> str:
+        """Id of the container that serves, or is to be taken over; "" if none is recorded."""
+        try:
+            return str(json.loads((self._folder / f"{service}.json").read_bytes())["container"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+
+    def services(self) -> set[str]:
+        """Those of which anything is recorded."""
+        return {path.stem for path in self._folder.glob("*.json")}
+
     def write(self, service: str, record: Record) -> None:
         """Writes a record as a whole."""
+        self._put(service, record.to_json())
+
+    def bind(self, service: str, container: str) -> None:
+        """Has a container that is not ours, and is named as it likes, stand where one service's own would."""
+        for other in self.services():
+            if self.container(other) == container and self.last(other) is None:
+                self.drop(other)
+        self._put(service, {"container": container})
+
+    def _put(self, service: str, data: Mapping[str, Any]) -> None:
         self.make()
         handle, name = tempfile.mkstemp(dir=self._folder, prefix=".new-")
         with os.fdopen(handle, "w") as stream:
-            json.dump(record.to_json(), stream)
+            json.dump(data, stream)
         Path(name).replace(self._folder / f"{service}.json")
 
     def drop(self, service: str) -> None:

@@ -102,6 +102,7 @@ class DockerRenderer:
             stages=frozenset({KIND}) if self._here else frozenset(),
             endpoints=frozenset({KIND}),
             in_place=IN_PLACE,
+            hands_over=(f"{KIND}:/host", f"{KIND}:/port"),
             restarts=("/image",),
             parallel=4,
             deadline_seconds=900.0,
@@ -182,10 +183,7 @@ def spec_of(deployment: Deployment, reference: str) -> Spec:
         "environmentVariables": dict(sorted(settings.environment_variables.items())),
         "restart": str(block.get("restart") or "unless-stopped"),
         "readOnly": bool(block.get("readOnly", True)),
-        "log": {
-            "maxMb": _number(block.get("logMaxMb") or LOG_MAX_MB),
-            "files": int(block.get("logFiles") or LOG_FILES),
-        },
+        "log": _log(block),
         "networks": sorted(block.get("networks") or (SERVING_NETWORK,)),
         "state": RUNNING,
     }
@@ -196,6 +194,13 @@ def spec_of(deployment: Deployment, reference: str) -> Spec:
     if block.get("volumes"):
         spec["volumes"] = [_volume(volume) for volume in sorted(block["volumes"], key=lambda v: str(v["path"]))]
     return spec
+
+
+def _log(block: Mapping[str, Any]) -> dict[str, Value]:
+    size = block.get("logMaxMb")
+    if size == 0:
+        return {"maxMb": 0, "files": 1}
+    return {"maxMb": _number(LOG_MAX_MB if size is None else size), "files": int(block.get("logFiles") or LOG_FILES)}
 
 
 def _number(value: Any) -> Any:

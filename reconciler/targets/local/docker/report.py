@@ -14,9 +14,10 @@ from reconciler.targets.local.docker.config import (
     STAGING_NETWORK,
     Machine,
     Seal,
-    published,
+    answers_at,
     read_back,
 )
+from reconciler.targets.local.docker.foreign import foreign_spec
 from reconciler.targets.local.docker.group import Group
 from reconciler.targets.local.docker.look import Container, health_of, state_of
 from reconciler.targets.local.docker.record import Record, Records
@@ -78,18 +79,19 @@ class Reporter:
         mark = record.mark if record else container.mark
         read = read_back(container.report, made_from, self._environment_of(container), self._seal, self.machine())
         standing = {
-            "state": state_of(container, self._name(resource.name)),
+            # Whatever is not ours yet is called as it likes: adopting it names it.
+            "state": state_of(container, self._name(resource.name) if self.owns(resource, mark) else container.name),
             "networks": sorted(container.networks - {STAGING_NETWORK}),
         }
         spec: Spec = {**read, **standing}
-        if not container.ours:
-            spec = {key: value for key, value in spec.items() if key in ("image", "restart", "limits")}
+        if record is None and not container.ours:
+            spec = foreign_spec(container, self._environment_of(container), self._seal, self.machine())
         health, reason = health_of(container)
         if health is Health.DEGRADED and container.state.get("Status") != "running":
             health, reason = health_of(container, self._tail(container, LAST_LINES))
         if container.retired:
             health, reason = Health.DEGRADED, "taken off its networks, so nothing reaches it"
-        binding = published(cast("Mapping[str, Any]", container.report.get("HostConfig") or {}))
+        binding = answers_at(container.report)
         outputs = {"container": container.id[:12], "imageId": str(container.report.get("Image") or "")}
         if binding.get("HostPort"):
             host = binding.get("HostIp") or "127.0.0.1"
@@ -103,7 +105,7 @@ class Reporter:
 
     def _owners(self, container: Container, left: Spec, now: Spec) -> Mapping[str, Owner]:
         """How fields came to read otherwise than we left them: the engine knows by what call and when, not by whom."""
-        moved = [name for name in UPDATED if container.ours and not equal(left.get(name), now.get(name))]
+        moved = [name for name in UPDATED if left and not equal(left.get(name), now.get(name))]
         at = self._engine.last(container.id, "update") if moved else None
         return {} if at is None else {f"/{name}": Owner("docker update", at) for name in moved}
 

@@ -13,13 +13,13 @@ from reconciler.core.driver import Done, InProgress
 from reconciler.core.errors import BusyError, ConflictError, ForeignError, TerminalError
 from reconciler.core.resources import Desired, Health, Mark, Observed, ResourceId, Staged
 from reconciler.core.values import Spec, from_json, to_json
-from reconciler.targets.local.docker.config import STAGING_NETWORK, published, resources, restart_policy, section
+from reconciler.targets.local.docker.config import STAGING_NETWORK, answers_at, resources, restart_policy, section
 from reconciler.targets.local.docker.group import Group, Groups
-from reconciler.targets.local.docker.look import Container, state_of
+from reconciler.targets.local.docker.look import NAMED, Container, state_of
 from reconciler.targets.local.docker.record import Record, Records
 from reconciler.targets.local.docker.report import Reporter
 from reconciler.targets.local.docker.streams import Tail
-from reconciler.targets.local.docker.swap import Parts, Swap, networks_of, version_of
+from reconciler.targets.local.docker.swap import Lender, Parts, Swap, networks_of, version_of
 from reconciler.targets.local.docker.waiting import staged_of
 from reconciler.targets.local.jobs import Job
 
@@ -155,11 +155,14 @@ class Rollouts:
                         swap = self._swap(change)
                         last = self._records.last(name)
                         port = last.port if last else 0
-                        swap.stage(desired.spec, mark, group.serving, port, tested=bool(desired.tests) and not promotes)
+                        former = self._former(change, group)
+                        hidden = bool(desired.tests) and not promotes
+                        swap.stage(desired.spec, mark, group.serving or former, port, tested=hidden)
                         if promotes:
                             now = self._groups.of(name)
                             if now.staged is not None:
-                                swap.promote(desired.spec, now.staged, now.serving)
+                                lender = self._lender(change, former)
+                                swap.promote(desired.spec, now.staged, now.serving, lender)
                                 self._record(name, now.staged, mark, desired.spec)
 
                     job = self._jobs[name] = Job(mark.spec_digest, promotes, work)
@@ -193,20 +196,34 @@ class Rollouts:
         candidate = staged or group.serving
         assert candidate is not None
         before = group.serving if staged is not None else group.retired
-        self._swap(change).promote(desired.spec, candidate, before)
+        lender = self._lender(change, self._former(change, group))
+        self._swap(change).promote(desired.spec, candidate, before, lender)
         self._record(change.id.name, candidate, mark, desired.spec)
         return Done(self._again(change.id))
 
     def _record(self, service: str, container: Container, mark: Mark, spec: Spec) -> None:
-        port = published(container.report.get("HostConfig") or {}).get("HostPort")
+        port = answers_at(container.report).get("HostPort")
         self._records.write(service, Record(container.id, mark, _json(spec), int(port or 0)))
+
+    def _former(self, change: Change, group: Group) -> Container | None:
+        """What serves under the name that this service had before, as long as nothing serves under this one."""
+        old = change.moved_from
+        container = self._groups.of(old.name).serving if old is not None and group.serving is None else None
+        if old is None or container is None:
+            return None
+        record = self._records.read(old.name, container.id)
+        return container if self._reporter.owns(old, record.mark if record else container.mark) else None
+
+    def _lender(self, change: Change, former: Container | None) -> Lender | None:
+        if former is None or change.moved_from is None:
+            return None
+        return Lender(former, networks_of(_made_from(self._records.read(change.moved_from.name, former.id), former)))
 
     def _in_one_go(self, change: Change, group: Group) -> Done | InProgress:
         """What changes in place, or, where the engine is elsewhere, a new container straight into service."""
         desired, mark = _wanted(change)
         container = group.serving
-        current = self._records.read(change.id.name, container.id) if container else None
-        if container is None or not _stands(container, current, desired.spec):
+        if container is None or not _stands(container, self._made_from(change, container), desired.spec):
             return self._stage(change, group, promotes=True)
         begun = self._mend(container, self._groups.name(change.id.name))
         self._update(container, desired.spec)
@@ -220,19 +237,23 @@ class Rollouts:
         self._record(change.id.name, container, mark, desired.spec)
         return Done(self._again(change.id))
 
+    def _made_from(self, change: Change, container: Container) -> Spec:
+        """What a container was made from; one that nobody of ours made, from what it reads as."""
+        record = self._records.read(change.id.name, container.id)
+        if record is None and not container.ours:
+            return self._reporter.report(change.id, container, None, None).spec
+        return _made_from(record, container)
+
     def _mend(self, container: Container, name: str) -> bool:
         """Takes back what a hand did to a container that is otherwise as it should be; whether it began anew."""
-        state = state_of(container, name)
+        state = state_of(container, container.name)
         with self._engine.calls(f"putting {name} back into service"):
-            match state:
-                case "running":
-                    pass
-                case "paused":
-                    self._engine.api.unpause(container.id)
-                case "stopped":
-                    self._engine.api.start(container.id)
-                case _:
-                    self._engine.api.rename(container.id, name)
+            if state_of(container, name).startswith(NAMED):
+                self._engine.api.rename(container.id, name)
+            if state == "paused":
+                self._engine.api.unpause(container.id)
+            if state == "stopped":
+                self._engine.api.start(container.id)
         return state == "stopped"
 
     def _update(self, container: Container, spec: Spec) -> None:
@@ -265,7 +286,16 @@ class Rollouts:
                 self._swap(change).delete((), 0)
                 return Done(None)
             drain = float(containers[0].made_from.get("drainSeconds") or 10)
-            job = self._jobs[name] = Job("", True, lambda: self._swap(change).delete(containers, drain))
+
+            def work() -> None:
+                swap = self._swap(change)
+                swap.delete(containers, drain)
+                # A move that is undone: its tests failed after it had the port.
+                lender = self._lender(change, self._former(change, Group()))
+                if lender is not None:
+                    swap.give_back(lender)
+
+            job = self._jobs[name] = Job("", True, work)
             job.start()
         job.join(_PATIENCE)
         if job.is_alive():
@@ -287,9 +317,12 @@ class Rollouts:
         return staged_of(group, self._tail)
 
 
-def _stands(container: Container, record: Record | None, spec: Spec) -> bool:
+def _made_from(record: Record | None, container: Container) -> Spec:
+    return cast("Spec", from_json(dict(record.spec if record else container.made_from)))
+
+
+def _stands(container: Container, made_from: Spec, spec: Spec) -> bool:
     """Whether a container need not be another one, and is where it is reached."""
-    made_from = cast("Spec", from_json(dict(record.spec if record else container.made_from)))
     networks = container.networks - {STAGING_NETWORK}
     return version_of(made_from) == version_of(spec) and networks == networks_of(spec)
 

@@ -27,9 +27,9 @@ from reconciler.targets.local.docker.config import (
     LABEL_FIRST,
     LABEL_TARGET,
     STAGING_NETWORK,
+    answers_at,
     configuration,
     labels_of,
-    published,
     section,
 )
 from reconciler.targets.local.docker.look import RETIRED_SUFFIX, STAGED_SUFFIX, Container
@@ -67,6 +67,23 @@ def version_of(spec: Spec) -> str:
 def networks_of(spec: Spec) -> frozenset[str]:
     """Names of the networks that a version serves on."""
     return frozenset(str(name) for name in cast("Sequence[str]", spec["networks"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Lender:
+    """What serves under a service's former name, and gives its port away if that is the one wanted.
+
+    Args:
+        networks: Those that it serves on.
+    """
+
+    container: Container
+    networks: frozenset[str]
+
+
+def _port_of(container: Container) -> str:
+    """The port that it publishes where it is on a network for that; "" for none."""
+    return answers_at(container.report).get("HostPort") or ""
 
 
 class Swap:
@@ -122,8 +139,11 @@ class Swap:
             engine.remove(container)
             raise
 
-    def promote(self, spec: Spec, staged: Container, serving: Container | None) -> None:
+    def promote(self, spec: Spec, staged: Container, serving: Container | None, lender: Lender | None = None) -> None:
         """Gives the staged version the port and the name, and removes the one before.
+
+        Args:
+            lender: What serves under the service's former name.
 
         Raises:
             PortTakenError: Somebody else has the port; the one before serves again.
@@ -133,6 +153,8 @@ class Swap:
             before = serving.networks if serving is not None else frozenset[str]()
             if serving is not None:
                 self._leave(serving.id, before)
+            if lender is not None and _port_of(lender.container) == _port_of(staged):
+                self._leave(lender.container.id, lender.container.networks)
             try:
                 self._join(staged.id, sorted(networks - staged.networks))
             except TargetError:
@@ -141,6 +163,8 @@ class Swap:
                 if serving is not None:
                     with suppress(TargetError):
                         self._join(serving.id, sorted(before))
+                if lender is not None:
+                    self.give_back(lender)
                 raise
         self.finish(staged, serving)
 
@@ -153,6 +177,13 @@ class Swap:
         if before is not None and before.id != promoted.id:
             self._engine.remove(before.id)
         self._remove_own(f"{self._name}{RETIRED_SUFFIX}")
+
+    def give_back(self, lender: Lender) -> None:
+        """Lets a container that gave its port away publish it again."""
+        report = self._engine.inspect(lender.container.id)
+        if report is not None and Container(report).retired:
+            with suppress(TargetError):
+                self._join(lender.container.id, sorted(lender.networks))
 
     def discard(self) -> None:
         """Removes what is staged and what was left of a replaced version."""
@@ -218,7 +249,7 @@ class Swap:
         """The port to publish: the one asked for, else the one it has or had, else a free one."""
         if spec.get("port") is not None:
             return int(str(spec["port"]))
-        if serving is not None and (known := published(serving.report.get("HostConfig") or {}).get("HostPort")):
+        if serving is not None and (known := _port_of(serving)):
             return int(known)
         with suppress(OSError), socket.create_server((str(spec["host"]), before)) as probe:
             return int(probe.getsockname()[1])

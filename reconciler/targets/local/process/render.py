@@ -203,6 +203,8 @@ def _unused(image: ImageInputs) -> tuple[str, ...]:
 
 def _warnings(deployment: Deployment, unused: tuple[str, ...]) -> tuple[Problem, ...]:
     cores = deployment.settings.cpu_cores
+    if deployment.settings.block.get("logMaxMb") == 0:
+        unused = (*unused, "logMaxMb: 0")
     if not unused and (cores is None or float(cores).is_integer()):
         return ()
     subject = f"Service/{deployment.service}"
