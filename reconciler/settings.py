@@ -129,9 +129,15 @@ class SecretPlaces(Group):
 
 
 class AzureSettings(Group):
-    """How to sign in to Microsoft Entra ID."""
+    """Which Azure it is, and how to sign in to Microsoft Entra ID."""
 
     cloud: Literal["public", "china", "usGovernment"] = Field(default="public", description="Which Azure it is.")
+    subscription: str = Field(default="", description="Id of the subscription where manifests and settings name none.")
+    management_url: str = Field(
+        default="",
+        pattern=r"^(https://.+)?$",
+        description="Address of Azure Resource Manager. Empty: that of `azure.cloud`.",
+    )
     credential: Literal["auto", "environment", "managedIdentity", "workloadIdentity", "clientSecret", "azureCli"] = (
         Field(
             default="auto",
@@ -209,7 +215,7 @@ class AcrSettings(Group):
         default="", pattern=r"^([A-Za-z0-9]{5,50})?$", description="The registry's name, without a domain."
     )
     resource_group: str = Field(default="", description="The resource group that it is in.")
-    subscription: str = Field(default="", description="Id of the subscription.")
+    subscription: str = Field(default="", description="Id of its subscription. Empty: `azure.subscription`.")
     architecture: Literal["amd64", "arm64", "386"] = Field(
         default="amd64", description="Of the machines that images are for."
     )
@@ -217,11 +223,6 @@ class AcrSettings(Group):
         default="",
         pattern=r"^[a-z0-9.:-]*$",
         description="Where it answers container engines. Empty: its name in the domain of `azure.cloud`.",
-    )
-    management_url: str = Field(
-        default="",
-        pattern=r"^(https://.+)?$",
-        description="Address of Azure Resource Manager. Empty: that of `azure.cloud`.",
     )
     poll_seconds: float = Field(default=2.0, gt=0, description="Seconds between two looks at a build.")
 
@@ -279,6 +280,11 @@ class Kubernetes(Group):
     )
     contexts: tuple[str, ...] | None = Field(
         default=None, description="Contexts of it that targets may name. Null: all of them; an empty list: none."
+    )
+    clusters: tuple[str, ...] | None = Field(
+        default=None,
+        description="AKS clusters that targets may name, as `group/name` or by resource id. Null: all that the "
+        "identity may use; an empty list: none.",
     )
 
 
@@ -394,7 +400,7 @@ class Settings(BaseSettings):
         description="Where state is kept. Null: `reconciler` in `$XDG_STATE_HOME`, else in `~/.local/state`.",
     )
     secrets: SecretPlaces = Field(default=SecretPlaces(), description="Where secrets may come from.")
-    azure: AzureSettings = Field(default=AzureSettings(), description="How to sign in to Azure.")
+    azure: AzureSettings = Field(default=AzureSettings(), description="Which Azure it is, and how to sign in to it.")
     models: Models = Field(default=Models(), description="The model registry.")
     environments: Environments = Field(default=Environments(), description="How Python environments are built.")
     images: Images = Field(default=Images(), description="How images for containers are built.")

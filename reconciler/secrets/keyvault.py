@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
+from reconciler.azure.login import AzureLogin, credential_of, missing_extra
 from reconciler.core.errors import (
     AccessError,
     ReconcilerError,
@@ -24,7 +25,6 @@ from reconciler.core.errors import (
     ThrottledError,
     UnavailableError,
 )
-from reconciler.secrets.azure_login import AzureLogin, credential_of, missing_extra
 from reconciler.secrets.found import Found
 from reconciler.secrets.scope import Vaults
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reconciler.core.deployment import Target
     from reconciler.engine.secrets import Keyring
     from reconciler.settings import Settings
+    from reconciler.targets.aks.attached import AttachedCluster
     from reconciler.targets.aks.driver import AksDriver
     from reconciler.targets.aks.render import AksRenderer, Images
 
@@ -31,10 +33,30 @@ def aks_driver(target: Target, settings: Settings | None, keyring: Keyring, id_:
         kubeconfig=own.kubeconfig if own else "",
         context=str(target.block.get("kubeContext") or ""),
         allowed=own.contexts if own else None,
+        attached=_attached(target, settings),
     )
     namespace = str(target.block["namespace"])
     secrets = Secrets(keyring.reveal, keyring.seal)
     return AksDriver(target.name, id_, cluster, secrets, _images(settings, certain=True), namespace)
+
+
+def _attached(target: Target, settings: Settings | None) -> AttachedCluster | None:
+    from reconciler.targets.aks.attached import AttachedCluster, ClusterId
+
+    found = ClusterId.of(target.block, settings.azure.subscription if settings is not None else "")
+    if found is None:
+        return None
+    from reconciler.azure.login import credential_of
+    from reconciler.wiring.operator import azure_login
+
+    login = azure_login(settings, os.environ)
+    return AttachedCluster(
+        found,
+        lambda: credential_of(login),
+        management=login.management,
+        transport=login.transport,
+        allowed=settings.kubernetes.clusters if settings is not None else None,
+    )
 
 
 def _images(settings: Settings | None, *, certain: bool) -> Images:

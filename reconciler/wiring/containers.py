@@ -71,7 +71,7 @@ def registry_of(settings: Settings) -> str:
     if own.builder != "acr":
         return address
     named = {"registry": own.acr.registry, "resourceGroup": own.acr.resource_group}
-    named["subscription"] = own.acr.subscription
+    named["subscription"] = own.acr.subscription or settings.azure.subscription
     if missing := [f"images.acr.{name}" for name, value in named.items() if not value]:
         raise InvalidError(
             f"images.builder is acr, and {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set",
@@ -88,7 +88,7 @@ def registry_of(settings: Settings) -> str:
 
 def acr_host(settings: Settings) -> str:
     """Where the registry that builds answers engines."""
-    from reconciler.secrets.azure_login import REGISTRY_SUFFIXES
+    from reconciler.azure.login import REGISTRY_SUFFIXES
 
     acr = settings.images.acr
     return acr.host or f"{acr.registry.lower()}.{REGISTRY_SUFFIXES[settings.azure.cloud]}"
@@ -97,14 +97,14 @@ def acr_host(settings: Settings) -> str:
 def acr_service(settings: Settings) -> AcrService:
     """The Azure Container Registry that builds."""
     from reconciler.artifacts.images.acr_service import AcrPlace, AcrService
-    from reconciler.secrets.azure_login import MANAGEMENT, credential_of
+    from reconciler.azure.login import credential_of
     from reconciler.wiring.operator import azure_login
 
     acr = settings.images.acr
     login = azure_login(settings, os.environ)
-    management = acr.management_url.rstrip("/") or MANAGEMENT[settings.azure.cloud]
+    subscription = acr.subscription or settings.azure.subscription
     host = acr_host(settings)
-    place = AcrPlace(acr.registry, acr.resource_group, acr.subscription, host, management, login.transport)
+    place = AcrPlace(acr.registry, acr.resource_group, subscription, host, login.management, login.transport)
     return AcrService(place, lambda: credential_of(login))
 
 

@@ -13,8 +13,8 @@ from reconciler.core.problems import Problem
 if TYPE_CHECKING:
     from reconciler.artifacts.environments.settings import EnvironmentSettings
     from reconciler.artifacts.models.settings import ModelSettings
+    from reconciler.azure.login import AzureLogin
     from reconciler.core.situation import Rails
-    from reconciler.secrets.azure_login import AzureLogin
     from reconciler.secrets.scope import Scope
     from reconciler.settings import Settings
     from reconciler.source import SourceSettings
@@ -102,7 +102,7 @@ def _given(name: str, variable: str, file: Path | None, environment: Mapping[str
 
 def scope_of(settings: Settings | None, environment: Mapping[str, str]) -> Scope:
     """Where references to secrets may lead."""
-    from reconciler.secrets.azure_login import VAULT_SUFFIXES
+    from reconciler.azure.login import VAULT_SUFFIXES
     from reconciler.secrets.scope import Scope, Sops, Vaults
 
     if settings is None:
@@ -138,7 +138,7 @@ def azure_login(settings: Settings | None, environment: Mapping[str, str]) -> Az
     Raises:
         InvalidError: The client secret's variable or file is not there.
     """
-    from reconciler.secrets.azure_login import AzureLogin
+    from reconciler.azure.login import AzureLogin
 
     if settings is None:
         return AzureLogin()
@@ -147,7 +147,14 @@ def azure_login(settings: Settings | None, environment: Mapping[str, str]) -> Az
     if given.credential == "clientSecret":
         secret = _given("azure.clientSecret", given.client_secret_env, given.client_secret_file, environment)
     return AzureLogin(
-        given.credential, given.cloud, given.authority, given.tenant_id, given.client_id, secret, given.ca_file
+        credential=given.credential,
+        cloud=given.cloud,
+        authority=given.authority,
+        management_url=given.management_url,
+        tenant_id=given.tenant_id,
+        client_id=given.client_id,
+        client_secret=secret,
+        ca_file=given.ca_file,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.azure.login import AzureLogin
 from reconciler.core.errors import (
     AccessError,
     InvalidError,
@@ -24,7 +25,6 @@ from reconciler.core.errors import (
     UnavailableError,
 )
 from reconciler.core.secrets import SecretRef
-from reconciler.secrets.azure_login import AzureLogin
 from reconciler.secrets.keyvault import KeyVaults, split
 from reconciler.secrets.scope import Scope, Vaults
 from reconciler.secrets.sources import Sources

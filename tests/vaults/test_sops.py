@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
+from reconciler.azure.login import AzureLogin
 from reconciler.core.errors import AccessError, InvalidError, ReconcilerError, RefusedError, UnavailableError
 from reconciler.core.secrets import SecretRef
 from reconciler.manifests.sops import parse_sealed
-from reconciler.secrets.azure_login import AzureLogin
 from reconciler.secrets.scope import Sops, Vaults
 from reconciler.secrets.sops import SopsFiles
 

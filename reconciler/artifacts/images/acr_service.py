@@ -20,12 +20,11 @@ import httpx
 
 from reconciler.artifacts.environments.uv import Stopped
 from reconciler.artifacts.images.builder import Credentials, Standing
+from reconciler.azure.refusals import Hints, MissingError, reason, refusal
 from reconciler.core.errors import (
     AccessError,
     InvalidError,
-    TargetError,
     TerminalError,
-    ThrottledError,
     UnavailableError,
 )
 
@@ -41,8 +40,10 @@ _TIMEOUT = 60.0
 _USER = "00000000-0000-0000-0000-000000000000"
 _CHUNK = 1024 * 1024
 _MANIFESTS = ("application/vnd.docker.distribution.manifest.v2+json", "application/vnd.oci.image.manifest.v1+json")
-_HINT_ROLE = (
-    "the identity needs the role Contributor at the registry (scheduleRun, listBuildSourceUploadUrl), or AcrPush"
+_HINTS = Hints(
+    role="the identity needs the role Contributor at the registry (scheduleRun, listBuildSourceUploadUrl), or AcrPush",
+    missing="check images.acr: registry, resourceGroup and subscription",
+    reach="check the registry's name, the network and, for a certificate of your own, azure.caFile",
 )
 
 
@@ -324,7 +325,7 @@ class AcrService:
         try:
             yield
         except AzureError as error:
-            raise self._said(error, what) from error
+            raise refusal(error, str(self), what, _HINTS) from error
         except ValueError as error:
             # What the SDK thinks of an answer that is not what was asked for, digests that do not match among it.
             raise UnavailableError(f"{what}: what {self} answered cannot be used") from error
@@ -333,7 +334,7 @@ class AcrService:
     def _missing_is_fine(self) -> Generator[None]:
         try:
             yield
-        except _MissingError:
+        except MissingError:
             return
 
     @contextmanager
@@ -347,36 +348,7 @@ class AcrService:
         except Stopped:
             raise
         except (httpx.HTTPError, OSError) as error:
-            raise UnavailableError(f"{what}: {self} cannot be reached: {_reason(error)}") from error
-
-    def _said(self, error: Exception, what: str) -> TargetError:
-        """What the SDK raised as one of our errors. Only the service's words are told: the SDK's hold requests."""
-        from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
-
-        response = getattr(error, "response", None)
-        status = getattr(error, "status_code", None) if isinstance(error, HttpResponseError) else None
-        if isinstance(error, ClientAuthenticationError) and (response is None or status is None):
-            hint = "check azure.credential and its settings"
-            return AccessError(f"{what}: no token can be had from Microsoft Entra ID", hint=hint)
-        if status is None:
-            hint = "check the registry's name, the network and, for a certificate of your own, azure.caFile"
-            return UnavailableError(f"{what}: {self} cannot be reached: {_reason(error)}", hint=hint)
-        code, told = _code(error)
-        message = f"{what}: {self} says {status}" + (f" {code}" if code else "") + (f": {told}" if told else "")
-        if status in (401, 403):
-            return AccessError(message, hint=_HINT_ROLE)
-        if status == 404:
-            hint = "check images.acr: registry, resourceGroup and subscription"
-            return _MissingError(message, hint=hint)
-        if status == 429:
-            return ThrottledError(message, retry_after=_retry_after(response))
-        if status >= 500 or status == 408:
-            return UnavailableError(message)
-        return TerminalError(message)
-
-
-class _MissingError(TerminalError):
-    """The registry does not have what was named."""
+            raise UnavailableError(f"{what}: {self} cannot be reached: {reason(error)}") from error
 
 
 def _pieces(source: Source) -> Iterator[bytes]:
@@ -401,23 +373,3 @@ def _verify(transport: Mapping[str, Any]) -> Any:
 
     file = transport.get("connection_verify")
     return ssl.create_default_context(cafile=str(file)) if file else True
-
-
-def _code(error: Any) -> tuple[str, str]:
-    inner = getattr(error, "error", None)
-    code, message = getattr(inner, "code", None), getattr(inner, "message", None)
-    return str(code or "")[:80], str(message or "")[:300]
-
-
-def _retry_after(response: Any) -> float:
-    try:
-        return float(response.headers.get("Retry-After") or 10.0)
-    except (AttributeError, ValueError):
-        return 10.0
-
-
-def _reason(error: BaseException) -> str:
-    inner: BaseException = error
-    while inner.__cause__ is not None or inner.__context__ is not None:
-        inner = cast("BaseException", inner.__cause__ or inner.__context__)
-    return ((inner.strerror if isinstance(inner, OSError) else "") or type(inner).__name__)[:200]

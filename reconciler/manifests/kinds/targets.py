@@ -18,6 +18,12 @@ from reconciler.manifests.kinds.base import (
 )
 from reconciler.manifests.kinds.secrets import Secret
 
+# Azure writes `resourceGroups` in either case.
+_CLUSTER_ID = (
+    r"^/subscriptions/[^/]+/resource[Gg]roups/[^/]+/providers/Microsoft\.ContainerService/managedClusters/"
+    r"[a-zA-Z0-9]([-_a-zA-Z0-9]{0,61}[a-zA-Z0-9])?$"
+)
+
 
 class LocalTarget(Strict):
     """This machine."""
@@ -56,7 +62,7 @@ class AciTarget(_AzureResource):
 
 
 class AksTarget(_AzureResource):
-    """A Kubernetes cluster, in Azure or anywhere else, reached by the operator's kubeconfig."""
+    """A Kubernetes cluster: any that the operator's kubeconfig leads to, or one of AKS by its resource."""
 
     kube_context: Text | None = Field(
         default=None,
@@ -64,11 +70,21 @@ class AksTarget(_AzureResource):
         examples=["ml-production"],
     )
     resource_group: Text | None = Field(
-        default=None, description="Resource group of an AKS cluster (not used yet).", examples=["ml-production"]
+        default=None,
+        description="Resource group of an AKS cluster, which is looked up in Azure in place of a kubeconfig.",
+        examples=["ml-production"],
     )
-    cluster_name: Text | None = Field(default=None, description="Cluster in the resource group (not used yet).")
-    resource_id: Text | None = Field(
-        default=None, description="Id of the cluster in place of group and name (not used yet)."
+    # azure-mgmt-containerservice, ManagedClusters: the pattern of `resourceName`.
+    cluster_name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9]([-_a-zA-Z0-9]{0,61}[a-zA-Z0-9])?$")] | None = Field(
+        default=None, description="The cluster in the resource group.", examples=["scoring"]
+    )
+    resource_id: Annotated[str, Field(pattern=_CLUSTER_ID)] | None = Field(
+        default=None,
+        description="Id of the cluster in place of group and name.",
+        examples=[
+            "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/ml-production"
+            "/providers/Microsoft.ContainerService/managedClusters/scoring"
+        ],
     )
     namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")] = Field(
         default="default", description="Namespace that services go to; it has to exist."
@@ -88,6 +104,10 @@ class AksTarget(_AzureResource):
             raise refuse("together", "`resourceGroup` and `clusterName` go together")
         if named and self.resource_id is not None:
             raise refuse("excludes", "name one cluster: `resourceGroup` and `clusterName`, or `resourceId`")
+        if self.kube_context is not None and (named or self.resource_id is not None):
+            raise refuse("excludes", "name a context of the kubeconfig or a cluster in Azure", at=("kubeContext",))
+        if self.subscription_id is not None and not named:
+            raise refuse("together", "`subscriptionId` goes with `resourceGroup`", at=("subscriptionId",))
         return self
 
 

@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
 from yaml import YAMLError
@@ -19,6 +19,9 @@ from reconciler.core.errors import AccessError, TargetError, TerminalError, Unav
 from reconciler.targets.aks.kinds import MANAGER, Kind
 from reconciler.targets.aks.parts import Json
 from reconciler.targets.aks.refusals import ExpiredError, MissingError, refusal
+
+if TYPE_CHECKING:
+    from reconciler.targets.aks.attached import AttachedCluster
 
 APPLY = "application/apply-patch+yaml"
 NAMES = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
@@ -37,15 +40,23 @@ class Cluster:
         kubeconfig: Path of the kubeconfig; "" for KUBECONFIG, the user's own, or the cluster's this runs in.
         context: Of the kubeconfig; "" for its current one.
         allowed: Contexts that may be used; None for all.
+        attached: The AKS cluster that the target names in place of a context.
     """
 
     def __init__(
-        self, name: str, *, kubeconfig: str = "", context: str = "", allowed: Sequence[str] | None = None
+        self,
+        name: str,
+        *,
+        kubeconfig: str = "",
+        context: str = "",
+        allowed: Sequence[str] | None = None,
+        attached: AttachedCluster | None = None,
     ) -> None:
         self._name = name
         self._kubeconfig = kubeconfig
         self._context = context
         self._allowed = allowed
+        self._attached = attached
         self._client: Any = None
         self._lock = threading.Lock()
 
@@ -131,6 +142,9 @@ class Cluster:
         """
         response = self._send(method, path, what, query, body, content_type, accept, preload=True)
         data = self._parsed(response.data)
+        if response.status == 401:
+            # Credentials that were good may have been renewed: the next call asks for them anew.
+            self.close()
         if response.status >= 400:
             wait = response.headers.get("Retry-After", "")
             seconds = float(wait) if wait.isdecimal() else None
@@ -263,6 +277,8 @@ class Cluster:
             client, self._client = self._client, None
         if client is not None:
             client.rest_client.pool_manager.clear()
+        if self._attached is not None:
+            self._attached.close()
 
     # -- details ----------------------------------------------------------------------------------------------------
 
@@ -321,27 +337,13 @@ class Cluster:
             from kubernetes.client import ApiClient, Configuration
         except ImportError as error:
             raise TerminalError("clusters need the package `kubernetes`", hint="install `reconciler[aks]`") from error
-        if self._allowed is not None and self._context not in self._allowed:
-            listed = ", ".join(self._allowed) or "none"
-            asked = f"context '{self._context}'" if self._context else "current context, whichever that is"
-            raise AccessError(
-                f"{self}: the operator's settings do not allow the kubeconfig's {asked}",
-                hint=f"allowed: {listed} (kubernetes.contexts)",
-            )
         configuration: Any = Configuration()
-        package: Any = config
         configuration.connection_pool_maxsize = 16
-        own = not self._kubeconfig and not self._context and not os.environ.get("KUBECONFIG")
         try:
-            if own and os.environ.get("KUBERNETES_SERVICE_HOST"):
-                package.load_incluster_config(client_configuration=configuration)
+            if self._attached is not None:
+                _attach(configuration, self._attached, config)
             else:
-                package.load_kube_config(
-                    config_file=self._kubeconfig or None,
-                    context=self._context or None,
-                    client_configuration=configuration,
-                    persist_config=False,
-                )
+                self._by_kubeconfig(configuration, config)
         except config.ConfigException as error:
             raise UnavailableError(f"{self}: {error}", hint=_CONFIG) from error
         except (OSError, ValueError, TypeError, KeyError, AttributeError, YAMLError) as error:
@@ -355,6 +357,25 @@ class Cluster:
             disable_warnings(InsecureRequestWarning)
         return ApiClient(configuration)
 
+    def _by_kubeconfig(self, configuration: Any, package: Any) -> None:
+        if self._allowed is not None and self._context not in self._allowed:
+            listed = ", ".join(self._allowed) or "none"
+            asked = f"context '{self._context}'" if self._context else "current context, whichever that is"
+            raise AccessError(
+                f"{self}: the operator's settings do not allow the kubeconfig's {asked}",
+                hint=f"allowed: {listed} (kubernetes.contexts)",
+            )
+        own = not self._kubeconfig and not self._context and not os.environ.get("KUBECONFIG")
+        if own and os.environ.get("KUBERNETES_SERVICE_HOST"):
+            package.load_incluster_config(client_configuration=configuration)
+        else:
+            package.load_kube_config(
+                config_file=self._kubeconfig or None,
+                context=self._context or None,
+                client_configuration=configuration,
+                persist_config=False,
+            )
+
 
 _REACH = "`kubectl cluster-info` with the same kubeconfig and context says more"
 _CONFIG = (
@@ -366,6 +387,19 @@ def _credentials(client: Any) -> dict[str, str]:
     """The header that says who asks; what a kubeconfig's command gives is asked for anew when it expires."""
     settings: Any = client.configuration.auth_settings()
     return {str(one["key"]): str(one["value"]) for one in settings.values() if one["in"] == "header" and one["value"]}
+
+
+def _attach(configuration: Any, attached: AttachedCluster, package: Any) -> None:
+    access = attached.access()
+    package.load_kube_config_from_dict(access.kubeconfig, client_configuration=configuration, persist_config=False)
+    if access.token is not None:
+        token = access.token
+
+        def renew(own: Any) -> None:
+            own.api_key["authorization"] = f"Bearer {token()}"
+
+        configuration.refresh_api_key_hook = renew
+        renew(configuration)
 
 
 def _cut(response: Any) -> None:

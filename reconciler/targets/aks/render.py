@@ -183,11 +183,7 @@ def _problems(deployment: Deployment, images: Images) -> list[Problem]:
     def say(code: str, message: str, hint: str, severity: Severity = Severity.ERROR) -> None:
         found.append(Problem(code, message, deployment.position, hint, subject, severity))
 
-    target, block, settings = deployment.target.block, deployment.settings.block, deployment.settings
-    if target["resourceGroup"] or target["resourceId"]:
-        message = f"target '{deployment.target.name}' names an AKS cluster, which this version cannot look up"
-        hint = "`az aks get-credentials` adds it to the kubeconfig; name its context: `kubeContext`"
-        found.append(Problem("cluster-by-name", message, deployment.target.position, hint, subject))
+    block, settings = deployment.settings.block, deployment.settings
     if not deployment.image.image and not images.registry:
         severity = Severity.ERROR if images.certain else Severity.WARNING
         message = "its image needs a registry that the cluster can pull from, and the settings name none"

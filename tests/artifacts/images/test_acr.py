@@ -21,8 +21,8 @@ from reconciler.artifacts.images.acr import AcrBuilder
 from reconciler.artifacts.images.acr_service import AcrPlace, AcrService
 from reconciler.artifacts.images.builder import Credentials, Order, Presence, Recorded, Standing
 from reconciler.artifacts.images.context import Context
+from reconciler.azure.login import AzureLogin, credential_of
 from reconciler.core.errors import AccessError, TargetError, TerminalError, ThrottledError, UnavailableError
-from reconciler.secrets.azure_login import AzureLogin, credential_of
 from tests.artifacts.images.acr_server import GROUP, NAME, SUBSCRIPTION, Fault, Registry, registry_server
 from tests.vaults.azure import CLIENT, CLIENT_SECRET, TENANT, azure_server
 

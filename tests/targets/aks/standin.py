@@ -10,7 +10,7 @@ import json
 import socket
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -101,6 +101,9 @@ class Standin:
         self.ports: dict[str, tuple[str, int]] = {}
         self.watching = 0
         self.closed = False
+        # Tokens of an identity provider, with what they are for, and what this takes them for.
+        self.tokens: Mapping[str, str] = {}
+        self.application = "nothing"
         handler = type("Handler", (_Handler,), {"standin": self})
         self._serving = contextlib.ExitStack()
         self.port = self._serving.enter_context(listening(handler))
@@ -390,7 +393,8 @@ class _Handler(BaseHTTPRequestHandler):
         standin.requests.append((self.command, self.path))
         if self.command != "GET" and "dryRun" not in query:
             standin.writes.append((self.command, self.path))
-        if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if token != TOKEN and self.standin.tokens.get(token, "") != self.standin.application:
             self._send(401, Refused(401, "Unauthorized", "Unauthorized").body)
             return
         fault = self._fault(split.query)

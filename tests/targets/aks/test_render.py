@@ -284,21 +284,19 @@ def test_a_ready_made_image_is_run_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("aks", "target", "code"),
+    ("aks", "code"),
     [
-        ({"expose": "ingress"}, {}, "together"),
-        ({"sslEnabled": True, "sslSecretName": "cert"}, {}, "together"),
-        ({"expose": "ingress", "cname": "a.example", "sslEnabled": True}, {}, "together"),
-        ({"dnsNameLabel": "scores"}, {}, "together"),
-        ({"cpuCoresLimit": 0.01}, {}, "wrong-range"),
-        ({}, {"resourceGroup": "rg", "clusterName": "c"}, "cluster-by-name"),
-        ({}, {"resourceId": "/subscriptions/x"}, "cluster-by-name"),
+        ({"expose": "ingress"}, "together"),
+        ({"sslEnabled": True, "sslSecretName": "cert"}, "together"),
+        ({"expose": "ingress", "cname": "a.example", "sslEnabled": True}, "together"),
+        ({"dnsNameLabel": "scores"}, "together"),
+        ({"cpuCoresLimit": 0.01}, "wrong-range"),
     ],
 )
-def test_what_does_not_go_together_is_refused_with_its_place(aks: Any, target: Any, code: str) -> None:
-    """Where only the target and the service together say what is wrong."""
+def test_what_does_not_go_together_is_refused_with_its_place(aks: Any, code: str) -> None:
+    """Where only the settings together say what is wrong."""
     with pytest.raises(InvalidError) as caught:
-        render(deployment(aks=aks, target=target))
+        render(deployment(aks=aks))
     assert [problem.code for problem in caught.value.problems] == [code]
     assert all(problem.position and problem.hint for problem in caught.value.problems)
 

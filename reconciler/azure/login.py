@@ -52,6 +52,7 @@ class AzureLogin:
         authority: Host of the sign-in endpoint; empty for that of the cloud.
         client_secret: Only for `clientSecret`.
         ca_file: Certificates to trust, PEM; None for the usual ones.
+        management_url: Address of Azure Resource Manager; empty for that of the cloud.
     """
 
     credential: str = "auto"
@@ -61,11 +62,17 @@ class AzureLogin:
     client_id: str = ""
     client_secret: str = field(default="", repr=False)
     ca_file: Path | None = None
+    management_url: str = ""
 
     @property
     def host(self) -> str:
         """Of the sign-in endpoint."""
         return self.authority or AUTHORITIES[self.cloud]
+
+    @property
+    def management(self) -> str:
+        """Address of Azure Resource Manager, without a slash at its end."""
+        return self.management_url.rstrip("/") or MANAGEMENT[self.cloud]
 
     @property
     def transport(self) -> dict[str, Any]:

@@ -1,0 +1,169 @@
+"""Azure Resource Manager on the wire, as far as AKS clusters go: resources, long operations, user credentials.
+
+After the OpenAPI of managedClusters and one recorded conversation with the real service, which `test_attached` replays.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from tests.listening import listening
+
+SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
+_CLUSTER = re.compile(
+    r"(?P<group>/subscriptions/[^/]+/resource[Gg]roups/[^/]+)/providers/Microsoft\.ContainerService/managedClusters"
+    r"(/(?P<name>[^/]+))?(?P<rest>/.*)?$"
+)
+_OPERATION = re.compile(r"/operations/([^/]+)$")
+Json = dict[str, Any]
+
+
+@dataclass
+class Arm:
+    """The world: clusters by the path of their id in lower case, and what they were asked.
+
+    Args:
+        allowed: Tokens by which it is reached, with what they are for.
+    """
+
+    allowed: Mapping[str, str]
+    clusters: dict[str, Json] = field(default_factory=dict[str, Json])
+    kubeconfigs: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    operations: dict[str, str] = field(default_factory=dict[str, str])
+    faults: list[tuple[int, Json]] = field(default_factory=list[tuple[int, Json]])
+    asked: list[str] = field(default_factory=list[str])
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"https://127.0.0.1:{self.port}"
+
+    def put(self, group: str, name: str, kubeconfig: object, **properties: Any) -> str:
+        """A cluster that is there; returns its id.
+
+        Args:
+            kubeconfig: What its users are given; bytes as they are, else as JSON.
+        """
+        id_ = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{group}/providers/Microsoft.ContainerService"
+        id_ += f"/managedClusters/{name}"
+        body = {"location": "westus2", "properties": {"provisioningState": "Succeeded", **properties}}
+        self.clusters[id_.lower()] = _stored(id_, name, body)
+        self.kubeconfigs[id_.lower()] = kubeconfig if isinstance(kubeconfig, bytes) else json.dumps(kubeconfig).encode()
+        return id_
+
+    def finish(self) -> None:
+        """Ends all operations well."""
+        for id_, key in self.operations.items():
+            if key in self.clusters:
+                self.clusters[key]["properties"]["provisioningState"] = "Succeeded"
+            self.operations[id_] = ""
+
+
+def _stored(id_: str, name: str, body: Mapping[str, Any]) -> Json:
+    given = body["properties"]
+    power = {"powerState": {"code": "Running"}}
+    own = {"id": id_.replace("/resourceGroups/", "/resourcegroups/"), "name": name}
+    return {**body, **own, "type": "Microsoft.ContainerService/ManagedClusters", "properties": {**power, **given}}
+
+
+@contextmanager
+def arm_server(certificate: Path, key: Path, allowed: Mapping[str, str]) -> Iterator[Arm]:
+    """Serves until the block ends."""
+    world = Arm(allowed)
+
+    class Handler(_Handler):
+        arm = world
+
+    with listening(Handler, (certificate, key)) as port:
+        world.port = port
+        yield world
+
+
+class _Handler(BaseHTTPRequestHandler):
+    arm: Arm
+    protocol_version = "HTTP/1.1"
+    timeout = 60
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+    def _answer(self) -> None:
+        world, parts = self.arm, urlsplit(self.path)
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        world.asked.append(f"{self.command} {parts.path}")
+        assert "api-version" in parse_qs(parts.query), "every request names its version of the API"
+        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+        if world.allowed.get(token) != world.url:
+            self._fail(401, "AuthenticationFailed", "Authentication failed.")
+        elif world.faults:
+            status, answer = world.faults.pop(0)
+            self._say(status, answer)
+        elif operation := _OPERATION.search(parts.path):
+            state = "InProgress" if world.operations[operation[1]] else "Succeeded"
+            self._say(200, {"name": operation[1], "status": state, "startTime": "2026-11-25T23:00:00.0000000Z"})
+        elif found := _CLUSTER.match(parts.path):
+            self._cluster(found, json.loads(body) if body else {})
+        else:
+            self._fail(404, "InvalidResourceType", "There is no such type.")
+
+    do_GET = do_PUT = do_POST = do_DELETE = _answer
+
+    def _cluster(self, found: re.Match[str], body: Json) -> None:
+        world, name, key = self.arm, found["name"], found[0].removesuffix(found["rest"] or "").lower()
+        cluster = world.clusters.get(key)
+        match (self.command, found["rest"]):
+            case ("GET", None) if name is None:
+                own = found["group"].lower()
+                self._say(200, {"value": [one for path, one in world.clusters.items() if path.startswith(own)]})
+            case ("PUT", None):
+                state = "Updating" if cluster is not None else "Creating"
+                world.clusters[key] = _stored(found[0], name, body)
+                world.clusters[key]["properties"]["provisioningState"] = state
+                self._say(201 if cluster is None else 200, world.clusters[key], self._operation(key))
+            case _ if cluster is None:
+                words = found["group"].rpartition("/")[2]
+                text = (
+                    f"The Resource 'Microsoft.ContainerService/managedClusters/{name}' under resource group '{words}'"
+                )
+                self._fail(404, "ResourceNotFound", f"{text} was not found.")
+            case ("GET", None):
+                self._say(200, cluster)
+            case ("POST", "/listClusterUserCredential"):
+                value = base64.b64encode(world.kubeconfigs.get(key, b"apiVersion: v1\n")).decode()
+                self._say(200, {"kubeconfigs": [{"name": "clusterUser", "value": value}]})
+            case ("DELETE", None):
+                del world.clusters[key]
+                where = self._operation(key)
+                result = where["Azure-AsyncOperation"].replace("/operations/", "/operationresults/")
+                self._say(202, None, {**where, "Location": result})
+            case _:
+                self._fail(405, "MethodNotAllowed", "Not here.")
+
+    def _operation(self, key: str) -> Mapping[str, str]:
+        id_ = str(uuid.uuid4())
+        self.arm.operations[id_] = key
+        where = f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.ContainerService/locations/westus2/operations/{id_}"
+        return {"Azure-AsyncOperation": f"{self.arm.url}{where}?api-version=2016-03-30"}
+
+    def _fail(self, status: int, code: str, message: str) -> None:
+        self._say(status, {"error": {"code": code, "message": message}})
+
+    def _say(self, status: int, body: object, headers: Mapping[str, str] | None = None) -> None:
+        data = json.dumps(body).encode() if body is not None else b""
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json; charset=utf-8", **(headers or {})}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
