@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 
-from reconciler.core.change import Action, Change, Disruption, Plan, Step
+from reconciler.core.change import Action, Blocked, Change, Disruption, Plan, Step
 from reconciler.core.dataclass import dataclass
 from reconciler.core.resources import ResourceId
 from reconciler.views.values import plural
@@ -43,6 +44,14 @@ def groups(plan: Plan) -> list[Group]:
     return [Group(service, tuple(found[service])) for service in sorted(found)]
 
 
+def by_reason(blocked: Sequence[Blocked]) -> Mapping[str, Sequence[ResourceId]]:
+    """What is blocked by why it is: a target that cannot be seen stops all that is on it."""
+    found: dict[str, list[ResourceId]] = defaultdict(list)
+    for one in blocked:
+        found[one.reason].append(one.id)
+    return found
+
+
 def name_of(id_: ResourceId) -> str:
     """The name people know: with its target, except in the built-in registries."""
     return id_.name if id_.target.startswith("registry/") else f"{id_.target}/{id_.name}"
@@ -55,10 +64,12 @@ def told(id_: ResourceId) -> str:
 
 
 def counts(plan: Plan) -> dict[Action, int]:
-    """How many changes of each kind."""
+    """How many changes of each kind; what is blocked or refused is no resource that is as it should be."""
+    stopped = {one.id for one in (*plan.blocked, *plan.refusals)}
     found = dict.fromkeys(Action, 0)
     for change in plan.changes:
-        found[change.action] += 1
+        if change.action is not Action.NOOP or change.id not in stopped:
+            found[change.action] += 1
     return found
 
 

@@ -10,7 +10,7 @@ from reconciler.core.dataclass import dataclass
 from reconciler.views import basis as basis_view
 from reconciler.views import plan_text
 from reconciler.views import problems as problem_view
-from reconciler.views.grouping import duration, effect, groups, name_of, summary_line
+from reconciler.views.grouping import by_reason, duration, effect, groups, name_of, summary_line
 from reconciler.views.values import paragraph, plural, printable
 
 # GitHub takes 262,144 bytes of UTF-8 in a comment, and 65,536 characters where a pull request is described
@@ -171,7 +171,7 @@ def _sections(plan: Plan) -> Iterator[_Section]:
     if plan.drift:
         yield _Section("Drift", [fenced(list(plan_text.drift_lines([item]))) for item in plan.drift])
     if plan.blocked:
-        yield _folded("Blocked", [f"- `{code(str(b.id))}` {_broken(b.reason)}" for b in plan.blocked])
+        yield _folded("Blocked", list(_blocked(plan)))
     if plan.kept:
         yield _folded("Kept", [f"- `{code(str(k.id))}` {escape(k.reason)}" for k in plan.kept])
     if plan.warnings:
@@ -183,6 +183,16 @@ def _folded(title: str, blocks: Sequence[str]) -> _Section:
     if len(blocks) <= _OPEN:
         return _Section(title, blocks)
     return _Section(title, blocks, f"<details><summary>{len(blocks):,}</summary>\n\n", "\n</details>\n")
+
+
+def _blocked(plan: Plan) -> Iterator[str]:
+    for reason, ids in by_reason(plan.blocked).items():
+        names = [f"`{code(str(id_))}`" for id_ in ids]
+        if len(names) == 1:
+            yield f"- {names[0]} {_broken(reason)}"
+        else:
+            yield f"- {plural(len(names), 'resource')}: {_broken(reason)}"
+            yield from (f"  - {name}" for name in names)
 
 
 def _warnings(plan: Plan) -> Iterator[str]:

@@ -10,7 +10,7 @@ from reconciler.core.resources import Completeness
 from reconciler.views import basis as basis_view
 from reconciler.views import problems as problem_view
 from reconciler.views.folding import folded
-from reconciler.views.grouping import Group, duration, effect, groups, name_of, summary_line
+from reconciler.views.grouping import Group, by_reason, duration, effect, groups, name_of, summary_line
 from reconciler.views.style import OF_ACTION, PLAIN, Style
 from reconciler.views.values import paragraph, plural, printable, shown, transition
 
@@ -146,11 +146,14 @@ def _blocked(plan: Plan, style: Style) -> Iterator[str]:
     if plan.blocked:
         yield ""
         yield f"{style.paint('Blocked', 'bold')}: cannot be changed now"
-        for blocked in plan.blocked:
-            first, *rest = paragraph(blocked.reason)
-            yield f"  {printable(blocked.id.kind)}  {printable(name_of(blocked.id))}  {first}"
+        for reason, ids in by_reason(plan.blocked).items():
+            first, *rest = paragraph(reason)
+            names = [f"{printable(id_.kind)}  {printable(name_of(id_))}" for id_ in ids]
+            yield f"  {names[0]}  {first}" if len(names) == 1 else f"  {plural(len(names), 'resource')}  {first}"
             for line in rest:
                 yield f"      {line}"
+            if len(names) > 1:
+                yield from (f"      {name}" for name in names)
 
 
 def refused(plan: Plan, style: Style = PLAIN) -> Iterator[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from reconciler.core.change import Action, Change, FieldChange, Kept, Plan
+from reconciler.core.change import Action, Blocked, Change, FieldChange, Kept, Plan
 from reconciler.core.problems import Position, Problem, Severity
 from reconciler.core.resources import ResourceId
 from reconciler.core.secrets import SecretRef
@@ -261,3 +261,16 @@ def test_work_and_memory_grow_with_what_changed(render: Callable[[Plan], str]) -
 
     few, many = _many(100, 100), _many(1_000, 1_000)
     assert peak(many) <= 11 * peak(few)
+
+
+def test_what_one_reason_stops_stands_below_it_and_is_not_unchanged() -> None:
+    """A target that cannot be seen is told once, and its resources are not counted as being as they should."""
+    ids = [ResourceId("edge", "module", name) for name in ("x", "y")]
+    changes = tuple(Change(id_, Action.NOOP, "") for id_ in ids)
+    blocked = tuple(Blocked(id_, "target edge cannot be seen: timed out") for id_ in ids)
+    plan = Plan(REVISION, changes=changes, blocked=blocked)
+    text = plan_text.render(plan)
+    assert "  2 resources  target edge cannot be seen: timed out\n      module  edge/x\n      module  edge/y\n" in text
+    assert "Plan: nothing that can be done now; 2 blocked." in text
+    assert "- 2 resources: target edge cannot be seen: timed out\n  - `edge/module/x`" in plan_markdown.render(plan)
+    assert json.loads(plan_json.render(plan))["summary"]["no-op"] == 0
