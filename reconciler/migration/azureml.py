@@ -24,7 +24,8 @@ _SUFFIX = re.compile(r"\.(pkl|pickle|joblib|onnx|h5|keras|pt|pth|pb|json|txt|zip
 # What a target must have -> what it is called in `Given.place`.
 _NEEDED = {
     "aci": {"resourceGroup": "resourceGroup"},
-    "aks": {"resourceGroup": "resourceGroup", "clusterName": "clusterName"},
+    # `az aks get-credentials` names a cluster's context like the cluster.
+    "aks": {"kubeContext": "clusterName"},
     "edge": {"name": "hub"},
 }
 
@@ -174,7 +175,10 @@ def _stub(name: str, kind: str, place: Mapping[str, str], findings: Findings) ->
     draft.put("/type", kind)
     if kind == "local":
         return draft
-    draft.put(f"/{kind}/subscriptionId", place.get("subscriptionId"))
+    if kind == "aks":
+        findings.notes.append(Note(f"Target/{name}", _reached(place), todo=True))
+    else:
+        draft.put(f"/{kind}/subscriptionId", place.get("subscriptionId"))
     if kind == "edge":
         draft.put("/edge/resourceGroup", place.get("resourceGroup"))
     for key, given in _NEEDED[kind].items():
@@ -183,3 +187,12 @@ def _stub(name: str, kind: str, place: Mapping[str, str], findings: Findings) ->
             said = f"the files do not say where that is: fill in spec.{kind}.{key} of {draft.path}"
             findings.notes.append(Note(f"Target/{name}", said, todo=True))
     return draft
+
+
+def _reached(place: Mapping[str, str]) -> str:
+    """How a cluster comes into the kubeconfig by which it is reached."""
+    words = ["az aks get-credentials", f"--resource-group {place.get('resourceGroup', 'GROUP')}"]
+    words.append(f"--name {place.get('clusterName', 'CLUSTER')}")
+    if "subscriptionId" in place:
+        words.append(f"--subscription {place['subscriptionId']}")
+    return f"a cluster is reached by a context of the kubeconfig, which it comes into by `{' '.join(words)}`"

@@ -87,10 +87,27 @@ def test_a_project_in_the_repo_stays_where_it_is(reconciler: Run, shop: Path) ->
     assert done.returncode == 0, done.stderr
     assert "sourceDirectory: scoring/source" in (shop / "inference/ridge.yaml").read_text()
     assert "path: models/ridge\n" in (shop / "models/ridge-1.yaml").read_text()
-    assert "clusterName: change-me" in (shop / "targets/aks.yaml").read_text()
+    assert "kubeContext: change-me" in (shop / "targets/aks.yaml").read_text()
     assert "RIDGE_PRIMARY_KEY" in done.stdout
     assert "aks.json:1:63: x: Azure ML does not know this key" in done.stdout
     assert "canary" not in done.stdout + "".join(p.read_text() for p in shop.rglob("*.yaml"))
+
+
+def test_models_whose_files_have_one_name_keep_their_bytes(reconciler: Run, shop: Path, tmp_path: Path) -> None:
+    """Beside each other in one call, and beside what the repo has; files keep their names, which scripts know."""
+    old = project(tmp_path / "old")
+    (old / "other").mkdir()
+    (old / "other/model.pkl").write_bytes(b"other bytes")
+    words = ("import", "azureml", "--inference", f"{old}/ic.json")
+    models = ("--model", f"ridge:1={old}/model.pkl", "--model", f"lasso:2={old}/other/model.pkl")
+    done = reconciler(*words, *models, cwd=shop)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "path: models/model.pkl\n" in (shop / "models/ridge-1.yaml").read_text()
+    assert "path: models/lasso-2/model.pkl\n" in (shop / "models/lasso-2.yaml").read_text()
+    assert (shop / "models/model.pkl").read_bytes() == b"bytes"
+    assert (shop / "models/lasso-2/model.pkl").read_bytes() == b"other bytes"
+    later = reconciler(*words, "--model", f"elastic={old}/other/model.pkl", cwd=shop)
+    assert (later.returncode, (shop / "models/elastic/model.pkl").read_bytes()) == (0, b"other bytes")
 
 
 @pytest.mark.parametrize(
@@ -101,6 +118,7 @@ def test_a_project_in_the_repo_stays_where_it_is(reconciler: Run, shop: Path) ->
         (("--inference", "ic.json", "--model", "ridge:1=x.pkl"), 11, "there is no file x.pkl"),
         (("--inference", "ic.json", "--model", "ridge:1=.."), 10, "holds the manifest repo itself"),
         (("--inference", "ic.json", "--model", "ridge:latest"), 10, "is no model"),
+        (("--inference", "ic.json", *("--model", "ridge:1=model.pkl") * 2), 10, "model ridge:1 is given twice"),
         (("--inference", "ic.json", "--name", "Ridge"), 10, "'Ridge' is no name for a service"),
         (("--inference", "ic.json", "--ref", "HEAD"), 10, "leave out --ref"),
         (("--inference", "lost.json", "--name", "x"), 11, "lost.json:1:17: error: there is no gone.py [missing-file]"),

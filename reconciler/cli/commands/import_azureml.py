@@ -190,6 +190,9 @@ def _models(
     addition = Addition()
     found: list[ModelArgument] = []
     for name, version, where in given:
+        if any((model.name, model.version) == (name, version) for model in found):
+            id_ = name if version is None else f"{name}:{version}"
+            raise UsageError(f"model {id_} is given twice", hint="leave out one of them")
         declared = repo.models.get(name, ())
         numbers = [document.spec.get("version") for document in declared]
         there = bool(declared) and (version is None or version in numbers or None in numbers)
@@ -231,9 +234,17 @@ def _model_path(name: str, version: int | None, where: str, root: Path, addition
         raise InvalidError(f"there is no file {where}", hint="a path counts from the current folder")
     if path.is_relative_to(root):
         return path.relative_to(root).as_posix()
-    to = f"models/{path.name}"
+    id_ = name if version is None else f"{name}-{version}"
+    # Files of many models are called model.pkl, and their names are kept: entry scripts know them.
+    to = f"models/{path.name}" if _free(f"models/{path.name}", root, addition) else f"models/{id_}/{path.name}"
     addition.copies |= brought_files(path, to)
     return to
+
+
+def _free(to: str, root: Path, addition: Addition) -> bool:
+    """Nothing is at a place of the repo, nor will be."""
+    stands = (root / to).exists() or (root / to).is_symlink()
+    return not stands and not any(path == to or path.startswith(f"{to}/") for path in addition.copies)
 
 
 # Files
