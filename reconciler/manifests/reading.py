@@ -18,13 +18,14 @@ from reconciler.manifests.validate import validate
 DEFAULTS_FILE = "reconciler.yaml"
 _STRICT = ("services/", "targets/")
 _MIXED = ("models/", "inference/", "environments/")
-_MARKER = b"reconciler/v"
+# Also as some editors and shells on Windows save text, which is an error that has to be told.
+_MARKERS = tuple("reconciler/v".encode(encoding) for encoding in ("utf-8", "utf-16-le", "utf-16-be"))
 _MANIFEST_KEYS = ("apiVersion", "kind", "spec")
 
 
 def read_file(path: str, object_id: str, data: bytes, limits: Limits) -> ManifestFile:
     """What a file holds."""
-    marked = _MARKER in data
+    marked = _marked(data)
     if not marked and not _ours(path):
         return ManifestFile(path, object_id)
     # Imported here, since a run in which no document changed does without the parser.
@@ -56,10 +57,14 @@ def read_file(path: str, object_id: str, data: bytes, limits: Limits) -> Manifes
 
 def read_large(path: str, object_id: str, beginning: bytes, size: int, limits: Limits) -> ManifestFile:
     """What is to be said of a file that is too large to be read."""
-    if _MARKER not in beginning and (not _ours(path) or path.startswith(_MIXED)):
+    if not _marked(beginning) and (not _ours(path) or path.startswith(_MIXED)):
         return ManifestFile(path, object_id)
     problem = too_large(path, size, limits)
     return ManifestFile(path, object_id, problems=(problem,), unreadable=(("", ""),))
+
+
+def _marked(data: bytes) -> bool:
+    return any(marker in data for marker in _MARKERS)
 
 
 def _ours(path: str) -> bool:

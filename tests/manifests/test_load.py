@@ -61,6 +61,21 @@ def test_what_may_be_a_manifest_is_never_passed_over(path: str, text: str, code:
     assert (code, path) in codes({path: text})
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("path", ["environments/production.yaml", "models/net.yaml", "elsewhere/x.yaml"])
+def test_a_manifest_in_another_encoding_is_not_passed_over(path: str, encoding: str) -> None:
+    """Shells of Windows write UTF-16 where they are told nothing else."""
+    text = HEADER + "kind: Overlay\nmetadata: {name: production}\nspec: {overrides: []}\n"
+    tree = MemoryTree(
+        {
+            **GOOD,
+            path: f"\ufeff{text}".encode(encoding),
+            "inference/other.yml": f"\ufeff{CONDA}".encode(encoding),
+        }
+    )
+    assert [(p.code, str(p.position)) for p in load(tree).problems] == [("yaml-encoding", f"{path}:1:1")]
+
+
 def test_a_manifest_counts_wherever_its_file_is() -> None:
     """The kind decides, the folder is a habit."""
     tree = MemoryTree({**GOOD, "team/a/b.yml": HEADER + "kind: Target\nmetadata: {name: t}\nspec: {type: local}\n"})
