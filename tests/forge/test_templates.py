@@ -191,6 +191,23 @@ def test_a_pull_request_of_a_fork_is_planned_and_fails_nothing(service: Service)
 
 
 @everywhere
+def test_a_link_in_the_pull_request_is_not_written_through(service: Service) -> None:
+    """What a run leaves behind is its own, whatever the checkout has under that name."""
+    precious = service.folder / "precious"
+    precious.write_text("mine")
+    git(service.repo, "branch", "-q", "-D", "feature")
+    for name in ("plan.md", "reconciler-plan.md", "reconciler-plan-.md", "summary.md"):
+        (service.repo / name).symlink_to(precious)
+    commit(service.repo, "Links")
+    service.change({"services/diabetes.yaml": "apiVersion: reconciler/v1\nkind: Servise\n"})
+    checkout, done = service.run()
+    assert (done.code, precious.read_text()) == (11, "mine"), done.log
+    assert "#### Problems" in service.bench.bodies()[0]
+    if service.bench.provider.value == "gitlab":
+        assert not (checkout.work / "plan.md").is_symlink()
+
+
+@everywhere
 def test_a_pull_request_is_compared_with_a_snapshot(service: Service) -> None:
     """Production as its daemon saw it, without access to it: there is nothing yet, so everything is new."""
     production = environment(service.folder / "production")
