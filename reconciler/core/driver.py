@@ -189,6 +189,51 @@ class Events(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Right:
+    """One thing that may be done at a target, in the target's own words.
+
+    Args:
+        verb: What (`patch`).
+        resource: With which kind (`deployments.apps`).
+        where: In which part of the target (a namespace).
+        purpose: What it is needed for, in a few words.
+    """
+
+    verb: str
+    resource: str
+    where: str
+    purpose: str = ""
+
+
+@runtime_checkable
+class Access(Protocol):
+    """Ability: it can be said which rights the driver needs, and asked which of them it has."""
+
+    def rights(self, used: Sequence[ResourceId]) -> Sequence[Right]:
+        """The least that looking after some resources takes. Pure."""
+        ...
+
+    def denied(self, rights: Sequence[Right]) -> Mapping[Right, str]:
+        """Those that the credentials at hand do not give, with what the target says of them. Reads only.
+
+        Raises:
+            TargetError: The target cannot be asked.
+        """
+        ...
+
+    def grants(self, rights: Sequence[Right], subject: str) -> str:
+        """Documents that give these rights, for whoever may give them. Pure.
+
+        Args:
+            subject: Who gets them, in the target's own words; "" leaves that to the reader.
+
+        Raises:
+            InvalidError: There can be no such subject.
+        """
+        ...
+
+
 @runtime_checkable
 class Describes(Protocol):
     """Ability: what stands at the target can be said in a manifest's words, whoever made it: `reconciler import`."""

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 from reconciler.cli import exits
 from reconciler.cli.console import Console
 from reconciler.cli.parser import Parser, add_output, add_settings, add_source
+from reconciler.cli.rights import access_of, missing
 from reconciler.cli.session import Session
 from reconciler.core.dataclass import dataclass
-from reconciler.core.errors import ReconcilerError
+from reconciler.core.errors import ReconcilerError, UsageError
 from reconciler.views.values import paragraph
 
 if TYPE_CHECKING:
@@ -48,7 +49,19 @@ def configure(parser: Parser) -> None:
         (
             ("reconciler doctor", "every check, with what to do"),
             ("reconciler doctor --settings /etc/reconciler/settings.yaml", "with the daemon's settings"),
+            ("reconciler doctor --target production", "and whether all is allowed there that its services need"),
+            ("reconciler doctor --target production --roles | kubectl apply -f -", "give just that"),
         ),
+    )
+    parser.add_argument("--target", metavar="NAME", help="also check what may be done at this target")
+    parser.add_argument(
+        "--roles", action="store_true", help="print roles with just the rights that the target's services need"
+    )
+    parser.add_argument(
+        "--bind",
+        metavar="WHO",
+        default="",
+        help="with --roles: who gets them: serviceaccount:NAMESPACE:NAME, user:NAME or group:NAME",
     )
     add_source(parser)
     add_settings(parser)
@@ -57,9 +70,15 @@ def configure(parser: Parser) -> None:
 
 def run(arguments: Namespace, console: Console) -> int:
     """Checks everything; exits with 11 if anything fails."""
+    if (arguments.roles or arguments.bind) and not (arguments.roles and arguments.target):
+        raise UsageError("--roles and --bind speak of a target", hint="doctor --target NAME --roles [--bind WHO]")
     session = Session(arguments)
     found: list[Check] = []
     try:
+        if arguments.roles:
+            driver, used = access_of(session, arguments.target)
+            console.write(driver.grants(driver.rights(used), arguments.bind))
+            return exits.DONE
         for check in (_python, _git, _uv):
             found += check()
         settled = list(_settings(session))
@@ -67,6 +86,8 @@ def run(arguments: Namespace, console: Console) -> int:
         if all(check.state != FAIL for check in settled):
             for of_session in (_state, _work, _source, _port):
                 found += of_session(session)
+            if arguments.target:
+                found += _allowed(session)
     finally:
         session.close()
     failed = any(check.state == FAIL for check in found)
@@ -222,6 +243,24 @@ def _source(session: Session) -> Iterator[Check]:
         yield Check("repo", FAIL, error.message, error.hint)
         return
     yield Check("repo", OK, f"{session.source.location} at {revision.short}")
+
+
+def _allowed(session: Session) -> Iterator[Check]:
+    target: str = session.arguments.target
+    name = f"target {target}"
+    try:
+        driver, used = access_of(session, target)
+        rights = driver.rights(used)
+        denied = driver.denied(rights)
+    except UsageError:
+        raise
+    except ReconcilerError as error:
+        yield Check(name, FAIL, error.message, error.hint)
+        return
+    for line in missing(denied):
+        yield Check(name, FAIL, line, f"doctor --target {target} --roles prints a role that allows it")
+    if not denied:
+        yield Check(name, OK, f"all {len(rights)} rights that its services need are there")
 
 
 def _port(session: Session) -> Iterator[Check]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from reconciler.core.change import Action, Change
 from reconciler.core.dataclass import replace
-from reconciler.core.driver import Address, Done, InProgress
+from reconciler.core.driver import Address, Done, InProgress, Right
 from reconciler.core.resources import Completeness, Observation, Observed, ResourceId
-from reconciler.targets.aks import fields
+from reconciler.targets.aks import access, fields
 from reconciler.targets.aks.api import Cluster
 from reconciler.targets.aks.events import Watching
 from reconciler.targets.aks.form import Secrets, mark_of, spec_of
@@ -147,6 +147,18 @@ class AksDriver(AksRenderer):
         """Yields what changes, as the API tells it."""
         selector = f"{INSTALLATION}={self._installation}"
         return Watching(self._cluster, sorted(self._namespaces), selector).until(stop)
+
+    def rights(self, used: Sequence[ResourceId]) -> Sequence[Right]:
+        """The least verbs for these objects, in their namespaces and the target's own."""
+        return access.rights({self._namespace}, [id_ for id_ in used if id_.target == self._target])
+
+    def denied(self, rights: Sequence[Right]) -> Mapping[Right, str]:
+        """Asked by one SelfSubjectAccessReview each."""
+        return access.denied(self._cluster, rights)
+
+    def grants(self, rights: Sequence[Right], subject: str) -> str:
+        """Roles, and their bindings where a subject is named."""
+        return access.grants(rights, subject)
 
     def close(self) -> None:
         """Lets go of connections; what runs goes on."""

@@ -100,6 +100,8 @@ class Standin:
         self.logs: dict[str, list[str]] = {}
         self.ports: dict[str, tuple[str, int]] = {}
         self.watching = 0
+        # Verb and resource (`deployments.apps`) that nobody may; whether they are asked for is not looked at otherwise.
+        self.denied: set[tuple[str, str]] = set()
         self.closed = False
         # Tokens of an identity provider, with what they are for, and what this takes them for.
         self.tokens: Mapping[str, str] = {}
@@ -170,6 +172,8 @@ class Standin:
         Raises:
             Refused: It is none.
         """
+        if path.endswith("/selfsubjectaccessreviews"):
+            return self._review(body)
         plural, namespace, name, _ = _parts(path)
         with self.changed:
             if namespace not in self.namespaces and method != "GET":
@@ -185,6 +189,14 @@ class Standin:
             if method == "DELETE":
                 return self._delete(key, body)
         raise Refused(405, "MethodNotAllowed", "not here")
+
+    def _review(self, body: Json) -> Json:
+        asked = body["spec"]["resourceAttributes"]
+        resource = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
+        named = ".".join(filter(None, (resource, asked["group"])))
+        allowed = (asked["verb"], named) not in self.denied and asked["namespace"] in self.namespaces
+        status = {"allowed": allowed} if allowed else {"allowed": False, "reason": "no role"}
+        return {**body, "status": status}
 
     def _exists(self, key: tuple[str, str, str]) -> Stored:
         if key not in self.objects:
@@ -391,7 +403,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length) or b"{}")
         standin.requests.append((self.command, self.path))
-        if self.command != "GET" and "dryRun" not in query:
+        if self.command in ("PATCH", "DELETE") and "dryRun" not in query:
             standin.writes.append((self.command, self.path))
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if token != TOKEN and self.standin.tokens.get(token, "") != self.standin.application:
