@@ -11,6 +11,9 @@ from docker.transport.unixconn import UnixHTTPConnection, UnixHTTPConnectionPool
 
 from reconciler.core.errors import TargetError
 
+# Nothing is looked up by it: the connections all lead to one engine.
+_ENGINE = "http+docker://engine"
+
 
 class Dialled(Protocol):
     """A connection to an engine."""
@@ -34,12 +37,12 @@ class Adapter(UnixHTTPAdapter):
         super().__init__("http+unix://dialled", timeout=timeout, max_pool_size=max_pool_size)
 
     def get_connection(self, url: Any, proxies: Any = None) -> Any:
-        """The pool of this engine's connections."""
+        """The pool of this engine's connections: one for all paths, which are kept and used again."""
         own = cast("Any", self)
         with own.pools.lock:
-            pool = own.pools.get(url)
+            pool = own.pools.get(_ENGINE)
             if pool is None:
-                pool = own.pools[url] = _Pool(self._dial, url, own.timeout, own.max_pool_size)
+                pool = own.pools[_ENGINE] = _Pool(self._dial, _ENGINE, own.timeout, own.max_pool_size)
             return pool
 
 
