@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import suppress
 from typing import Any, TextIO
 
+from reconciler.cli.streams import unwritten
 from reconciler.core.dataclass import dataclass, field
 from reconciler.views.style import Style
 
@@ -56,9 +58,34 @@ class Console:
         return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
     def write(self, text: str) -> None:
-        """The result, as it is, but for what a CI service would take for a command."""
-        self.out.write(_inert(text, self.output))
-        self.out.flush()
+        """The result, as it is, but for what a CI service would take for a command.
+
+        Raises:
+            UnwrittenError: It could not be written.
+            BrokenPipeError: Whoever read it went away.
+        """
+        try:
+            self.out.write(_inert(text, self.output))
+            self.out.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise unwritten(error) from error
+
+    def data(self, content: bytes) -> None:
+        """The result, as the very bytes.
+
+        Raises:
+            UnwrittenError: It could not be written.
+            BrokenPipeError: Whoever read it went away.
+        """
+        try:
+            self.out.buffer.write(content)
+            self.out.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise unwritten(error) from error
 
     def line(self, text: str = "") -> None:
         """One line of the result."""
@@ -76,8 +103,13 @@ class Console:
 
     def command(self, text: str) -> None:
         """A line that a CI service may take for a command, as annotations are meant to be."""
-        self.err.write(f"{text}\n")
-        self.err.flush()
+        self.beside(f"{text}\n")
+
+    def beside(self, text: str) -> None:
+        """Text on standard error as it is. Nobody there to read it is no reason to stop in the middle of work."""
+        with suppress(OSError):
+            self.err.write(text)
+            self.err.flush()
 
     def detail(self, text: str) -> None:
         """A word for those who asked with `-v`."""

@@ -13,6 +13,7 @@ from reconciler.cli import exits
 from reconciler.cli.console import Console
 from reconciler.cli.index import COMMANDS
 from reconciler.cli.parser import Parser, closest
+from reconciler.cli.streams import UnwrittenError, discard, settle, unwritten
 from reconciler.core.errors import ReconcilerError, UsageError
 
 
@@ -30,26 +31,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # for long switches it on again (`Session.installation`).
     gc.disable()
     started = time.monotonic()
+    settle()
     # Errors in the arguments are told in the form that was asked for, too.
     verbose = "-v" in words or "--verbose" in words
     console = Console(output=_output_of(words), plain="--no-color" in words, verbose=verbose)
     try:
-        if "_ARGCOMPLETE" in os.environ:
-            from reconciler.cli.commands.completion import complete
-
-            complete()
-        code = _dispatch(words, console)
-        sys.stdout.flush()
-        console.detail(f"took {time.monotonic() - started:.2f} s")
-    except BrokenPipeError:
-        code = _closed_pipe()
-    except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001  the last place that can say it
         try:
+            if "_ARGCOMPLETE" in os.environ:
+                from reconciler.cli.commands.completion import complete
+
+                complete()
+            code = _dispatch(words, console)
+            _flush()
+            console.detail(f"took {time.monotonic() - started:.2f} s")
+        except (BrokenPipeError, UnwrittenError):
+            raise
+        except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001  the last place that can say it
             code = _told(error, words, console)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            code = _closed_pipe()
+            _flush()
+    except BrokenPipeError:
+        discard(sys.stdout)
+        code = exits.CLOSED_PIPE
+    except UnwrittenError as error:
+        discard(sys.stdout)
+        code = _told(error, words, console)
+    try:
+        sys.stderr.flush()
+    except OSError:
+        discard(sys.stderr)
     return code
+
+
+def _flush() -> None:
+    """Writes what argparse may have left, its help for one."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise unwritten(error) from error
 
 
 def _told(error: BaseException, words: Sequence[str], console: Console) -> int:
@@ -151,10 +171,3 @@ def _state_dir(words: Sequence[str]) -> Path:
         if word.startswith("--state-dir="):
             return Path(word.partition("=")[2])
     return state_dir(None)
-
-
-def _closed_pipe() -> int:
-    # What is still buffered must not fail again when Python closes the stream.
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    return exits.CLOSED_PIPE

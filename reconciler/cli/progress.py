@@ -82,11 +82,10 @@ class Progress:
             for event, since in self._under_way.values()
         ]
         text = f"  … {', '.join(parts)}"
-        self._console.err.write(f"\r\x1b[2K{text[:_WIDEST]}")
-        self._console.err.flush()
+        self._console.beside(f"\r\x1b[2K{text[:_WIDEST]}")
         self._drawn = True
 
     def _clear(self) -> None:
         if self._drawn:
-            self._console.err.write("\r\x1b[2K")
+            self._console.beside("\r\x1b[2K")
             self._drawn = False

@@ -126,13 +126,60 @@ def test_a_fault_of_ours_is_one_line_and_a_file(state: Path) -> None:
         assert "canary" not in text
 
 
-def test_a_closed_pipe_is_no_error_message(tmp_path: Path, state: Path) -> None:
-    """Whoever stops reading (`| head`) sees no complaint."""
-    command = f"{sys.executable} -m reconciler schema | head -c 1"
+@pytest.mark.parametrize("variable", ["PYTHONUNBUFFERED=1", "A="])
+def test_a_closed_pipe_is_no_error_message(tmp_path: Path, state: Path, variable: str) -> None:
+    """Whoever stops reading (`| head`) sees no complaint, and the exit code says that not all was read."""
+    command = f"{variable} {sys.executable} -m reconciler schema | head -c 1 > /dev/null; exit ${{PIPESTATUS[0]}}"
+    variables = {key: value for key, value in environment(state).items() if key != "PYTHONUNBUFFERED"}
     done = subprocess.run(
-        ["bash", "-c", command], env=environment(state), capture_output=True, text=True, check=False, cwd=tmp_path
+        ["bash", "-c", command], env=variables, capture_output=True, text=True, check=False, cwd=tmp_path
     )
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+_TO_NOWHERE = """
+"$@" > /dev/full; echo "full: $?"
+"$@" >&-; echo "closed: $?"
+"$@" 2> /dev/full > /dev/null; echo "errors full: $?"
+"$@" <&- 2>&- > /dev/null; echo "input and errors closed: $?"
+"""
+
+
+@pytest.mark.parametrize(
+    ("variable", "words", "code"),
+    [("PYTHONUNBUFFERED=1", ("--version",), "0"), ("A=", ("nosuch", "-o", "json"), "10")],
+    ids=["result", "error"],
+)
+def test_output_that_nobody_takes(
+    state: Path, tmp_path: Path, variable: str, words: tuple[str, ...], code: str
+) -> None:
+    """A result that was not written whole is never a success; messages are no reason to fail; no traceback."""
+    script = f"exec 2> errors\n{_TO_NOWHERE}"
+    command = ["bash", "-c", script, "bash", "env", variable, sys.executable, "-m", "reconciler", *words]
+    variables = {key: value for key, value in environment(state).items() if key != "PYTHONUNBUFFERED"}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert dict(line.split(": ") for line in done.stdout.splitlines()) == {
+        "full": "11",
+        "closed": code,
+        "errors full": code,
+        "input and errors closed": code,
+    }
+    said = (tmp_path / "errors").read_text()
+    assert "error: the result cannot be written: No space left on device" in said
+    assert "Traceback" not in said
+
+
+def test_a_locale_that_lacks_characters(quickstart: Path, state: Path) -> None:
+    """Documents are UTF-8 wherever they are made, so equal plans are equal bytes."""
+    command = [sys.executable, "-m", "reconciler", "plan", "--base", "HEAD", "--offline"]
+    found: list[bytes] = []
+    for extra in ({"PYTHONUTF8": "1"}, {"PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}):
+        variables = {**environment(state), "RECONCILER_ENVIRONMENT": "grün", **extra}
+        done = subprocess.run(command, env=variables, capture_output=True, check=False, cwd=quickstart)
+        assert done.returncode == 11
+        assert "'grün'" in done.stdout.decode()
+        found.append(done.stdout)
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("command", [("validate",), ("plan", "--offline"), ("status",)])

@@ -229,6 +229,5 @@ def _confirmed(plan: Plan, arguments: Namespace, console: Console) -> bool:
     lost = sum(change.action in (Action.DELETE, Action.REPLACE) for change in plan.effective())
     if not lost or arguments.yes or arguments.approve or not (sys.stdin.isatty() and console.err.isatty()):
         return True
-    console.err.write(f"{lost} to delete or replace. Go on? Only `yes` does: ")
-    console.err.flush()
+    console.beside(f"{lost} to delete or replace. Go on? Only `yes` does: ")
     return sys.stdin.readline().strip() == "yes"

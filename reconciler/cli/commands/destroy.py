@@ -73,6 +73,5 @@ def _confirmed(arguments: Namespace, console: Console) -> bool:
     if not (sys.stdin.isatty() and console.err.isatty()):
         return False
     what = "everything" if arguments.all else ", ".join(arguments.services)
-    console.err.write(f"Delete {what}? Only `yes` does: ")
-    console.err.flush()
+    console.beside(f"Delete {what}? Only `yes` does: ")
     return sys.stdin.readline().strip() == "yes"

@@ -77,8 +77,7 @@ def _print(answer: bytes, console: Console) -> None:
         for line in paragraph(answer.decode("utf-8", "replace")):
             console.line(line)
         return
-    console.out.flush()
-    console.out.buffer.write(answer if answer.endswith(b"\n") else answer + b"\n")
+    console.data(answer if answer.endswith(b"\n") else answer + b"\n")
 
 
 def _body(data: str) -> bytes | None:
