@@ -47,8 +47,14 @@ def unwanted(
             i for i, o in observation.resources.items() if i not in wanted and o.owned_by(situation.installation)
         }
     surplus = _surplus(situation, candidates)
-    for id_ in sorted(candidates - arrivals.renamed()):
-        outcome = _verdict(situation, id_, situation.baselines.get(id_), arrivals, surplus)
+    outcomes = {
+        id_: _verdict(situation, id_, situation.baselines.get(id_), arrivals, surplus)
+        for id_ in sorted(candidates - arrivals.renamed())
+    }
+    users = _needed(situation, [id_ for id_, outcome in outcomes.items() if not isinstance(outcome, Change)])
+    for id_, found in outcomes.items():
+        goes = found.action is Action.DELETE if isinstance(found, Change) else _unused(found)
+        outcome = Kept(id_, f"{users[id_]} needs it, and stays", "in-use") if goes and id_ in users else found
         if isinstance(outcome, Change):
             changes.append(outcome)
         elif isinstance(outcome, Kept):
@@ -116,6 +122,31 @@ def _verdict(
         moved_to=new,
         successor=successor,
     )
+
+
+def _unused(outcome: Kept | Refusal) -> bool:
+    return isinstance(outcome, Kept) and outcome.code == "retained"
+
+
+def _needed(situation: Situation, staying: Iterable[ResourceId]) -> dict[ResourceId, ResourceId]:
+    """What cannot go, since something else of ours stays that is made of it: each with what needs it.
+
+    Artifacts hold on to nothing: an image is whole without the models that it was built of.
+    """
+    users: dict[ResourceId, ResourceId] = {}
+    for user in staying:
+        capabilities = situation.capabilities.get(user.target)
+        baseline = situation.baselines.get(user)
+        if baseline is None or (capabilities is not None and user.kind in capabilities.retained):
+            continue
+        found = list(baseline.depends_on)
+        while found:
+            needed = found.pop()
+            if needed not in users:
+                users[needed] = user
+                below = situation.baselines.get(needed)
+                found += below.depends_on if below is not None else ()
+    return users
 
 
 def _surplus(situation: Situation, candidates: Iterable[ResourceId]) -> frozenset[ResourceId]:

@@ -96,10 +96,11 @@ def _finished(results: Mapping[ResourceId, Result]) -> set[ResourceId]:
 
 
 def _refused(look: Look, made: Plan) -> frozenset[str]:
-    """Services of which nothing is deleted because a rail forbids it: they go on as before."""
+    """Services of which nothing is deleted because a rail forbids it, or such a service needs it: they go on."""
     baselines = look.situation.baselines
-    protected = {baselines[r.id].service for r in made.refusals if r.id is not None and r.id in baselines}
-    return frozenset(protected) - {change.service for change in made.changes}
+    stays = {r.id for r in made.refusals if r.id is not None} | {k.id for k in made.kept if k.code == "in-use"}
+    staying = {baselines[id_].service for id_ in stays if id_ in baselines}
+    return frozenset(staying) - {change.service for change in made.changes}
 
 
 def _named(look: Look, services: frozenset[str] | None) -> frozenset[str]:

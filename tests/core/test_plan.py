@@ -757,6 +757,20 @@ def test_a_delete_is_wanted_by_both_of_two_looks() -> None:
     assert [(k.id.name, k.code) for k in made.kept] == [("two", "seen-once")]
 
 
+def test_what_stays_keeps_what_it_needs() -> None:
+    """Of everything that Git no longer names, what a protected service is made of stays with it, said at once."""
+    loop, _ = served("base", "own", "other")
+    user = replace(want("user", {"a": 1}, depends_on=(id_of("own"),)), policy=Policy(protect=True))
+    own = want("own", {"a": 1}, depends_on=(id_of("base"),))
+    loop.settle([want("base", {"a": 1}), own, want("other", {"a": 1}), user])
+    made = plan(loop.situation([]))
+    assert actions(made) == {"other": Action.DELETE}
+    assert [r.code for r in made.refusals] == ["protected"]
+    assert [(k.id.name, k.code, k.reason) for k in made.kept] == [
+        (name, "in-use", f"{id_of('user')} needs it, and stays") for name in ("base", "own")
+    ]
+
+
 def test_a_service_that_moves_stays_until_it_can_be_made_elsewhere() -> None:
     """While its new target cannot be seen, what serves at the old one is kept, with the reason."""
     loop, _ = served("one", "two")

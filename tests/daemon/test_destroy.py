@@ -56,6 +56,16 @@ def test_what_is_protected_is_refused(rig: Rig):
     assert rig.worlds["east"].names() == ["service/a"]
 
 
+def test_what_a_protected_service_needs_stays_with_it(rig: Rig):
+    """Everything else goes; of what is protected nothing is tried that could only fail."""
+    made(rig, service("a"), service("b", policy={"protect": True}, needs=["east/service/a"]), service("c"))
+    outcome = gone(rig)
+    assert [r.code for r in outcome.refusals] == ["protected"]
+    assert [(k.id.name, k.code) for k in outcome.plan.kept] == [("a", "in-use")]
+    assert rig.worlds["east"].names() == ["service/a", "service/b"]
+    assert list(rig.store.suspensions()) == ["c"]
+
+
 def test_what_pruning_would_keep_goes_on_command(rig: Rig):
     """`prune: false` speaks of deletions that follow from Git."""
     made(rig, service("a", policy={"prune": False}))
