@@ -13,6 +13,9 @@ from typing import NoReturn
 
 from reconciler.core.errors import UsageError
 
+# As `difflib` measures it: 1 for the same, 0 for nothing in common.
+_ALIKE = 0.6
+_MOST_COMMANDS = 3
 FORMATS = ("text", "json", "markdown")
 
 
@@ -53,8 +56,9 @@ class Parser(argparse.ArgumentParser):
         found, rest = self.parse_known_args(arguments)
         if rest:
             known = [option for action in self._actions for option in action.option_strings]
-            near = closest(rest[0].partition("=")[0], known) if rest[0].startswith("-") else ""
-            what = "unknown option" if rest[0].startswith("-") else "unexpected argument"
+            option = rest[0].partition("=")[0] if rest[0].startswith("-") else ""
+            near = (closest(option, known) or _elsewhere(option)) if option else ""
+            what = "unknown option" if option else "unexpected argument"
             raise UsageError(f"{what} {rest[0]!r}", hint=near or f"see `{self.prog} --help`")
         return found
 
@@ -73,8 +77,33 @@ def closest(word: str, known: Iterable[str]) -> str:
     """`did you mean 'plan'?`, or nothing."""
     import difflib
 
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"did you mean {near[0]!r}?" if near else ""
+    near = difflib.get_close_matches(word, list(known), n=5, cutoff=_ALIKE)
+    meant = next((each for each in near if _alike(word, each)), "")
+    return f"did you mean {meant!r}?" if meant else ""
+
+
+def _alike(word: str, other: str) -> bool:
+    """Whether two names are alike beyond the words that both begin with: `--allow-dirty` is no `--allow-http`."""
+    import difflib
+
+    one, two = word.strip("-").split("-"), other.strip("-").split("-")
+    while one and two and one[0] == two[0]:
+        del one[0], two[0]
+    return not one or not two or difflib.SequenceMatcher(None, "-".join(one), "-".join(two)).ratio() >= _ALIKE
+
+
+def _elsewhere(option: str) -> str:
+    """Which commands have an option, in words; nothing if none has."""
+    from reconciler.cli.index import COMMANDS
+
+    having: list[str] = []
+    for name, entry in COMMANDS.items():
+        parser = Parser(f"reconciler {name}")
+        entry.load(name).configure(parser)
+        if any(option in action.option_strings for action in parser._actions):
+            having.append(f"`{parser.prog}`")
+    many = f" and {len(having) - _MOST_COMMANDS} more" if len(having) > _MOST_COMMANDS else ""
+    return f"it is an option of {', '.join(having[:_MOST_COMMANDS])}{many}" if having else ""
 
 
 def add_output(parser: Parser, formats: Sequence[str] = ("text", "json")) -> None:

@@ -21,6 +21,9 @@ from tests.cli.conftest import Run, environment
         (("plna",), "did you mean 'plan'?"),
         (("--ouput", "json"), "options follow the command"),
         (("plan", "--ofline"), "did you mean '--offline'?"),
+        (("plan", "--allow-dirty"), "it is an option of `reconciler apply`"),
+        (("plan", "--allow-htpt"), "did you mean '--allow-http'?"),
+        (("plan", "--no-such-thing"), "see `reconciler plan --help`"),
         (("plan", "-o", "yaml"), "invalid choice"),
         (("score",), "SERVICE|service"),
         (("history", "-n", "many"), "is no whole number from 1 on"),
@@ -124,6 +127,28 @@ def test_a_fault_of_ours_is_one_line_and_a_file(state: Path) -> None:
     for text in (done.stderr, written.read_text()):
         assert "hunter2" not in text
         assert "canary" not in text
+
+
+_INTERRUPTED = """
+import os, signal, sys
+module = sys.argv[1]
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == module:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from reconciler.cli.entry import run
+sys.argv[1:] = ["plan", "--help"]
+sys.exit(run())
+"""
+
+
+@pytest.mark.parametrize("module", ["reconciler.cli.main", "reconciler.core.errors", "reconciler.cli.commands.plan"])
+def test_an_interrupt_is_a_word_whenever_it_comes(module: str, state: Path) -> None:
+    """While modules are loaded, the first one or the command's own: 130 and no traceback."""
+    command = [sys.executable, "-c", _INTERRUPTED, module]
+    done = subprocess.run(command, env=environment(state), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
 @pytest.mark.parametrize("variable", ["PYTHONUNBUFFERED=1", "A="])
