@@ -18,7 +18,7 @@ from reconciler.core.dataclass import dataclass, field, replace
 from reconciler.core.deployment import ENVIRONMENTS_TARGET, Target
 from reconciler.core.described import Code, Described, SourceFile, Unsaid
 from reconciler.core.driver import Catalogue, Describes, Driver
-from reconciler.core.errors import InvalidError, RefusedError, TargetError, UsageError
+from reconciler.core.errors import InvalidError, ReconcilerError, RefusedError, TargetError, UsageError
 from reconciler.core.plan import plan
 from reconciler.core.problems import errors_of
 from reconciler.core.proposal import Proposal
@@ -87,7 +87,7 @@ class Importing:
         Raises:
             UsageError: There is no such target, or nothing of that name stands there.
             InvalidError: Nothing can be imported from there, or what it is made of is not known any more.
-            RefusedError: A service of that name exists.
+            RefusedError: A service of that name exists, or what stands there can have no other name than its own.
             TargetError: The target cannot be read.
         """
         of_target = self._target(target)
@@ -95,7 +95,7 @@ class Importing:
         driver = self._driver(of_target)
         described = driver.describe(name, service)
         if described is None:
-            raise UsageError(f"nothing at target {target} is called {name!r}", hint=_meant(name, driver.describable()))
+            raise _nothing(target, name, service, driver.describable())
         observed = described.observed
         known = self._known_references(described)
         missing = self._missing_references(described, service, known)
@@ -406,6 +406,13 @@ def _below_folder(tree: Tree) -> Iterator[tuple[str, str]]:
                 yield from every(path)
 
     return islice(every(""), _MOST_FOLDERS)
+
+
+def _nothing(target: str, name: str, service: str, names: Sequence[str]) -> ReconcilerError:
+    if name != service and name in names:
+        message = f"{name!r} at target {target} cannot be service {service!r}: it stands where service {name!r} would"
+        return RefusedError(message, hint="leave out --as; `movedFrom` renames a service")
+    return UsageError(f"nothing at target {target} is called {name!r}", hint=_meant(name, names))
 
 
 def _meant(name: str, names: Sequence[str]) -> str:

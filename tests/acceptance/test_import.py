@@ -142,6 +142,7 @@ def test_what_is_not_there_and_what_is_in_the_way(home: Home, tmp_path: Path) ->
         (("import", "broken", "echo"), 11, "the document of target broken has errors"),
         (("import", "box", "echo"), 12, "containers are not known: container engine at unix:///nowhere/docker.sock"),
         (("import", "local", "echo", "--as", "No_Name"), 10, "lower-case letters"),
+        (("import", "local", "echo", "--as", "other"), 13, "'echo' at target local cannot be service 'other'"),
         (("import", "local", "echo", "--repo", "https://example.invalid/repo.git"), 10, "--out"),
     ):
         done = home.run(*words)

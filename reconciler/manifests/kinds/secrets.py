@@ -5,12 +5,12 @@ where references may lead is the operator's to say (`reconciler.settings.SecretP
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
-from pydantic import Field, GetCoreSchemaHandler, model_validator
-from pydantic_core import CoreSchema, core_schema
+from pydantic import Field, GetCoreSchemaHandler, ValidationError, ValidatorFunctionWrapHandler, model_validator
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from reconciler.core.suspects import CREDENTIALS_IN_TEXT, looks_secret
 from reconciler.manifests.kinds.base import RepoPath, Shorthand, Strict, refuse
@@ -111,35 +111,46 @@ class _NoSecretLiterals:
     """Refuses literals where the variable's name, or the value's form, says that it is a secret."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        def before(value: object) -> object:
-            if not isinstance(value, Mapping):
-                return value
-            variables = cast("Mapping[str, Any]", value)
-            odd = tuple(name for name in variables if not _VARIABLE_NAME.fullmatch(name))
-            if odd:
-                raise refuse(
-                    "wrong-name", "not a name for an environment variable", hint="letters, digits, `_`", at=odd
-                )
-            secret = tuple(
-                name for name, inner in variables.items() if isinstance(inner, str) and looks_secret(name, inner)
-            )
-            secret += tuple(
-                name
-                for name, inner in variables.items()
-                if isinstance(inner, Mapping)
-                and CREDENTIALS_IN_TEXT.search(str(cast("Mapping[str, Any]", inner).get("value", "")))
-            )
-            if secret:
-                hint = "write `NAME: {valueFrom: {env: NAME}}`; if it is no secret, `NAME: {value: …}`"
-                raise refuse(
-                    "secret-literal",
-                    "this looks like a secret, which cannot stand in the repo itself",
-                    hint=hint,
-                    at=secret,
-                )
-            return cast("object", value)
+        def whole(value: object, inner: ValidatorFunctionWrapHandler) -> object:
+            found = list(_literals(cast("Mapping[str, Any]", value))) if isinstance(value, Mapping) else []
+            checked: object = None
+            try:
+                checked = inner(value)
+            except ValidationError as error:
+                if not found:
+                    raise
+                found += map(_again, cast("list[Any]", error.errors(include_url=False, include_input=False)))
+            if found:
+                raise ValidationError.from_exception_data("variables", found)
+            return checked
 
-        return core_schema.no_info_before_validator_function(before, handler(source))
+        return core_schema.no_info_wrap_validator_function(whole, handler(source))
+
+
+def _literals(variables: Mapping[str, Any]) -> Iterator[InitErrorDetails]:
+    odd = tuple(name for name in variables if not _VARIABLE_NAME.fullmatch(name))
+    if odd:
+        message = "not a name for an environment variable"
+        yield {"type": refuse("wrong-name", message, hint="letters, digits, `_`", at=odd), "input": None}
+    secret = tuple(name for name, inner in variables.items() if isinstance(inner, str) and looks_secret(name, inner))
+    secret += tuple(
+        name
+        for name, inner in variables.items()
+        if isinstance(inner, Mapping)
+        and CREDENTIALS_IN_TEXT.search(str(cast("Mapping[str, Any]", inner).get("value", "")))
+    )
+    if secret:
+        hint = "write `NAME: {valueFrom: {env: NAME}}`; if it is no secret, `NAME: {value: …}`"
+        message = "this looks like a secret, which cannot stand in the repo itself"
+        yield {"type": refuse("secret-literal", message, hint=hint, at=secret), "input": None}
+
+
+def _again(error: Mapping[str, Any]) -> InitErrorDetails:
+    """An error that was found further in, to be raised together with others."""
+    context: dict[str, Any] = error.get("ctx") or {}
+    ours = "message" in context
+    kind = PydanticCustomError(error["type"], "{message}", context) if ours else error["type"]
+    return {"type": kind, "loc": error["loc"], "input": None, "ctx": context}
 
 
 Variables = Annotated[
