@@ -86,7 +86,7 @@ def test_what_cannot_be_said_is_a_comment_that_ends_no_line() -> None:
     ]
     text = file_of(ID, documents, [Unsaid("a\nkind: Service\n---\n", "b\u2028c")])
     assert [line for line in text.splitlines() if "kind: Service" in line] == [
-        "#   a kind: Service ---: b c",
+        "#   a kind: Service --- : b c",
         "kind: Service",
     ]
     tree = MemoryTree({"services/echo.yaml": text})
