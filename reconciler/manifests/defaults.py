@@ -136,6 +136,8 @@ TARGET_BLOCKS: dict[str, dict[str, Any]] = {
         "kubeContext": None,
         "namespace": "default",
         "clusterPurpose": "FastProd",
+        "autoscaler": "cpu",
+        "prometheusUrl": None,
         "loadBalancerType": "PublicIp",
         "loadBalancerSubnet": "aks-subnet",
     },

@@ -36,8 +36,9 @@ def aks_driver(target: Target, settings: Settings | None, keyring: Keyring, id_:
         attached=_attached(target, settings),
     )
     namespace = str(target.block["namespace"])
+    kinds = ("ScaledObject",) if target.block["autoscaler"] == "keda" else ()
     secrets = Secrets(keyring.reveal, keyring.seal)
-    return AksDriver(target.name, id_, cluster, secrets, _images(settings, certain=True), namespace)
+    return AksDriver(target.name, id_, cluster, secrets, _images(settings, certain=True), namespace, kinds)
 
 
 def _attached(target: Target, settings: Settings | None) -> AttachedCluster | None:

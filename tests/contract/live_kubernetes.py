@@ -15,7 +15,7 @@ from reconciler.core.values import digest
 from reconciler.targets.aks.api import Cluster
 from reconciler.targets.aks.form import Secrets
 from reconciler.targets.aks.kinds import INSTALLATION as INSTALLATION_LABEL
-from reconciler.targets.aks.kinds import KINDS, Place
+from reconciler.targets.aks.kinds import KINDS, Place, looked_at
 from reconciler.targets.aks.render import Images
 
 from .fixture import DriverFixture
@@ -119,7 +119,7 @@ class LiveFixture(DriverFixture):
         """What a write would change of anything of ours, as a number."""
         kept = [
             (one["metadata"]["uid"], one["metadata"]["managedFields"], one.get("spec"), one.get("data"))
-            for kind in KINDS.values()
+            for kind in looked_at(())
             for page in self.cluster.listing(kind, self.namespace, INSTALLATION_LABEL)
             for one in page
         ]

@@ -86,8 +86,9 @@ def _lines(load: Load, autoscale: Mapping[str, object]) -> list[str]:
         "",
         f"The HorizontalPodAutoscaler then has minReplicas 1, maxReplicas {load.replicas} and averageUtilization "
         f"{load.utilization}.",
-        "It adds replicas at once, takes them away after a minute, and measures the requested CPU that is in use: a",
-        "script that waits while it works is busy without using CPU; give it `replicas`, or more minReplicas.",
+        "It adds replicas at once, takes them away after a minute, and measures the requested CPU that is in use. A",
+        "script that waits while it works is busy without using CPU: give it `replicas`, or have the target scale on",
+        "requests (its `autoscaler`).",
     ]
 
 

@@ -161,7 +161,7 @@ class Autoscale(Strict):
         default=None, description="Refused: how often is decided is one setting for the whole cluster."
     )
     target_utilization: Annotated[int, Field(ge=1, le=100)] = Field(
-        default=70, description="Percent to aim at: of the requested CPU that is in use."
+        default=70, description="Percent to aim at: of the requested CPU, or of the requests a replica takes at once."
     )
 
     @model_validator(mode="after")

@@ -16,6 +16,7 @@ PYTHON_VERSION = r"^3(\.[0-9]+){1,2}$"
 SHA256 = r"^(sha256:)?[0-9a-f]{64}$"
 REPO_PATH = r"^[^\x00-\x1f\\]+$"
 JSON_POINTER = r"^(/[^/\s]+)+$"
+HTTP_URL = r"^https?://[^\s@]+$"
 # "About keys, secrets, and certificates", Azure Key Vault: vaults have 3 to 24 characters, objects 1 to 127.
 VAULT = r"^([A-Za-z][A-Za-z0-9-]{1,22}[A-Za-z0-9]|https://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,5})?/?)$"
 VAULT_SECRET = r"^[A-Za-z0-9-]{1,127}$"  # noqa: S105  what a name looks like
@@ -32,6 +33,7 @@ IN_WORDS = {
     SHA256: "64 lower-case hexadecimal digits, with or without `sha256:` before them",
     REPO_PATH: "folders are separated by `/`",
     JSON_POINTER: "a JSON pointer such as `/database/password`",
+    HTTP_URL: "an http:// or https:// address, without user and password",
     VAULT: "a vault's name such as `ml-production`, or its URL such as `https://ml-production.vault.azure.net`",
     VAULT_SECRET: "letters, digits and `-`",
     VAULT_VERSION: "32 lower-case hexadecimal digits",

@@ -16,6 +16,7 @@ from reconciler.manifests.kinds.base import (
     Text,
     refuse,
 )
+from reconciler.manifests.kinds.names import HTTP_URL
 from reconciler.manifests.kinds.secrets import Secret
 
 # Azure writes `resourceGroups` in either case.
@@ -92,6 +93,15 @@ class AksTarget(_AzureResource):
     cluster_purpose: Literal["FastProd", "DevTest"] = Field(
         default="FastProd", description="As in Azure ML; without effect on a cluster that is there."
     )
+    autoscaler: Literal["cpu", "prometheusAdapter", "keda"] = Field(
+        default="cpu",
+        description="What services are scaled on: the CPU in use, or requests under way, as Prometheus sees them.",
+    )
+    prometheus_url: Annotated[str, Field(pattern=HTTP_URL)] | None = Field(
+        default=None,
+        description="With `autoscaler: keda`: where KEDA asks Prometheus.",
+        examples=["http://prometheus.monitoring:9090"],
+    )
     load_balancer_type: Literal["PublicIp", "InternalLoadBalancer"] = Field(
         default="PublicIp", description="Of services that a load balancer exposes."
     )
@@ -106,6 +116,8 @@ class AksTarget(_AzureResource):
             raise refuse("excludes", "name one cluster: `resourceGroup` and `clusterName`, or `resourceId`")
         if self.kube_context is not None and (named or self.resource_id is not None):
             raise refuse("excludes", "name a context of the kubeconfig or a cluster in Azure", at=("kubeContext",))
+        if (self.autoscaler == "keda") != (self.prometheus_url is not None):
+            raise refuse("together", "`autoscaler: keda` and `prometheusUrl` go together", at=("autoscaler",))
         if self.subscription_id is not None and not named:
             raise refuse("together", "`subscriptionId` goes with `resourceGroup`", at=("subscriptionId",))
         return self

@@ -6,7 +6,7 @@ Sources: https://kubernetes.io/docs/reference/access-authn-authz/rbac/ and the a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
@@ -14,7 +14,7 @@ from reconciler.core.driver import Right
 from reconciler.core.errors import InvalidError
 from reconciler.core.resources import ResourceId
 from reconciler.targets.aks.api import Cluster
-from reconciler.targets.aks.kinds import KINDS, MANAGER, PREFIX, Place
+from reconciler.targets.aks.kinds import MANAGER, PREFIX, Place, looked_at
 from reconciler.targets.aks.parts import part
 
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
@@ -27,17 +27,20 @@ _WRITES = ("get", "create", "patch", "delete")
 _TUNNEL = ("get", "create")
 
 
-def rights(namespaces: Iterable[str], used: Sequence[ResourceId]) -> list[Right]:
+def rights(namespaces: Iterable[str], used: Sequence[ResourceId], more: Collection[str] = ()) -> list[Right]:
     """The least that looking after some objects takes.
 
     Every kind is listed, so that what Git no longer names is found; only kinds in use are written.
+
+    Args:
+        more: Kinds that not every cluster knows, and this one does.
     """
     places = {namespace: set[str]() for namespace in namespaces}
     for id_ in used:
         places.setdefault(Place.of(id_.name).namespace, set()).add(id_.kind)
     found: list[Right] = []
     for namespace, kinds in sorted(places.items()):
-        for kind in KINDS.values():
+        for kind in looked_at({*more, *(id_.kind for id_ in used)}):
             found += [Right(verb, kind.resource, namespace, _LOOKING) for verb in ("list", "watch")]
             if kind.name in kinds:
                 found += [Right(verb, kind.resource, namespace, _WRITING) for verb in _WRITES]

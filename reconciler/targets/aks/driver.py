@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from reconciler.core.change import Action, Change
@@ -16,7 +16,7 @@ from reconciler.targets.aks.events import Watching
 from reconciler.targets.aks.form import Secrets, mark_of, spec_of
 from reconciler.targets.aks.forward import Forwards
 from reconciler.targets.aks.health import State, needs_pods, state_of
-from reconciler.targets.aks.kinds import INSTALLATION, Place
+from reconciler.targets.aks.kinds import INSTALLATION, Place, looked_at
 from reconciler.targets.aks.logs import PodLogs
 from reconciler.targets.aks.looking import look, pods_of
 from reconciler.targets.aks.parts import Json, part, parts
@@ -33,10 +33,18 @@ class AksDriver(AksRenderer):
     Args:
         installation: Id of this installation; what it did not make is not its own.
         namespace: The target's own; those of resources that are known are looked into, too.
+        kinds: Of objects that this cluster has beside those that all have.
     """
 
     def __init__(
-        self, target: str, installation: str, cluster: Cluster, secrets: Secrets, images: Images, namespace: str
+        self,
+        target: str,
+        installation: str,
+        cluster: Cluster,
+        secrets: Secrets,
+        images: Images,
+        namespace: str,
+        kinds: Collection[str] = (),
     ) -> None:
         super().__init__(target, images)
         self._installation = installation
@@ -46,6 +54,7 @@ class AksDriver(AksRenderer):
         self._writer = Writer(cluster, secrets, installation)
         self._forwards = Forwards(cluster)
         self._namespaces: set[str] = {namespace}
+        self._kinds: set[str] = {*kinds}
         self._seen: dict[ResourceId, tuple[object, Observed]] = {}
 
     def observe(self, known: Sequence[ResourceId]) -> Observation:
@@ -56,7 +65,9 @@ class AksDriver(AksRenderer):
         """
         wanted = {id_ for id_ in known if id_.target == self._target}
         self._namespaces |= {Place.of(id_.name).namespace for id_ in wanted}
-        seen = look(self._cluster, self._target, self._installation, self._namespaces, wanted)
+        self._kinds |= {id_.kind for id_ in wanted}
+        kinds = looked_at(self._kinds)
+        seen = look(self._cluster, self._target, self._installation, self._namespaces, kinds, wanted)
         if seen.first is not None and not seen.read:
             raise seen.first
         troubled = {Place.of(id_.name).namespace for id_, one in seen.objects.items() if needs_pods(one)}
@@ -146,11 +157,11 @@ class AksDriver(AksRenderer):
     def watch(self, stop: threading.Event) -> Iterator[str]:
         """Yields what changes, as the API tells it."""
         selector = f"{INSTALLATION}={self._installation}"
-        return Watching(self._cluster, sorted(self._namespaces), selector).until(stop)
+        return Watching(self._cluster, sorted(self._namespaces), looked_at(self._kinds), selector).until(stop)
 
     def rights(self, used: Sequence[ResourceId]) -> Sequence[Right]:
         """The least verbs for these objects, in their namespaces and the target's own."""
-        return access.rights({self._namespace}, [id_ for id_ in used if id_.target == self._target])
+        return access.rights({self._namespace}, [id_ for id_ in used if id_.target == self._target], self._kinds)
 
     def denied(self, rights: Sequence[Right]) -> Mapping[Right, str]:
         """Asked by one SelfSubjectAccessReview each."""

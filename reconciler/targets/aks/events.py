@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from reconciler.core.errors import TargetError
 from reconciler.targets.aks.api import Cluster
-from reconciler.targets.aks.kinds import KINDS, Kind
+from reconciler.targets.aks.kinds import Kind
 from reconciler.targets.aks.parts import part
 from reconciler.targets.aks.refusals import ExpiredError
 
@@ -22,10 +22,10 @@ class Watching:
         selector: What is watched.
     """
 
-    def __init__(self, cluster: Cluster, namespaces: Sequence[str], selector: str) -> None:
+    def __init__(self, cluster: Cluster, namespaces: Sequence[str], kinds: Sequence[Kind], selector: str) -> None:
         self._cluster = cluster
         self._selector = selector
-        self._lists = [(kind, namespace) for namespace in namespaces for kind in KINDS.values()]
+        self._lists = [(kind, namespace) for namespace in namespaces for kind in kinds]
         self._heard: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._ends: dict[tuple[str, str], Callable[[], None]] = {}
 

@@ -61,6 +61,10 @@ def state_of(found: Json, pods: Sequence[Json] = ()) -> State:
         case "Service" if part(found, "spec").get("type") == "LoadBalancer":
             if not part(status, "loadBalancer").get("ingress"):
                 return State(Health.PROGRESSING, "no address has been given to its load balancer yet")
+        case "ScaledObject":
+            ready = _condition(status, "Ready")
+            if ready.get("status") == "False":
+                return State(Health.DEGRADED, f"KEDA cannot scale by it: {_words(ready)}")
         case "HorizontalPodAutoscaler":
             able = _condition(status, "AbleToScale")
             if able.get("status") == "False":

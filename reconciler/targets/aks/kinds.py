@@ -6,6 +6,8 @@ of the published schema for the lists.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from reconciler.core.dataclass import dataclass
 
 MANAGER = "reconciler"
@@ -33,12 +35,14 @@ class Kind:
         api: Group and version (`apps/v1`).
         plural: Its name in paths.
         keyed: Lists whose items have a key, outer ones first: the path (`*` for any item) and the key's field.
+        addon: Not every cluster knows it: it comes with what is installed there.
     """
 
     name: str
     api: str
     plural: str
     keyed: tuple[tuple[tuple[str, ...], str], ...] = ()
+    addon: bool = False
 
     def path(self, namespace: str, name: str = "") -> str:
         """Of the collection, or of one object in it."""
@@ -76,10 +80,16 @@ KINDS: dict[str, Kind] = {
             ),
         ),
         Kind("HorizontalPodAutoscaler", "autoscaling/v2", "horizontalpodautoscalers"),
+        Kind("ScaledObject", "keda.sh/v1alpha1", "scaledobjects", addon=True),
         Kind("PodDisruptionBudget", "policy/v1", "poddisruptionbudgets"),
         Kind("Ingress", "networking.k8s.io/v1", "ingresses"),
     )
 }
+
+
+def looked_at(more: Collection[str]) -> list[Kind]:
+    """The kinds that a cluster is asked for: those that all clusters know, and some more by their names."""
+    return [kind for kind in KINDS.values() if not kind.addon or kind.name in more]
 
 
 @dataclass(frozen=True, slots=True)

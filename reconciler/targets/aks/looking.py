@@ -12,6 +12,7 @@ from reconciler.core.resources import ResourceId
 from reconciler.targets.aks.api import Cluster
 from reconciler.targets.aks.kinds import INSTALLATION, KINDS, MANAGED_BY, MANAGER, SERVICE, Kind, Place
 from reconciler.targets.aks.parts import Json
+from reconciler.targets.aks.refusals import UnknownKindError
 
 _AT_ONCE = 8
 # More than these are looked for by one list of names.
@@ -37,10 +38,17 @@ class Seen:
     read: int = 0
 
 
-def look(cluster: Cluster, target: str, installation: str, namespaces: Iterable[str], known: set[ResourceId]) -> Seen:
-    """Everything that carries an installation's label, and whatever stands where known resources would."""
+def look(
+    cluster: Cluster,
+    target: str,
+    installation: str,
+    namespaces: Iterable[str],
+    kinds: Sequence[Kind],
+    known: set[ResourceId],
+) -> Seen:
+    """Everything of some kinds with the installation's label, and whatever stands where known resources would."""
     seen = Seen()
-    lists = [(kind, namespace) for namespace in sorted(namespaces) for kind in KINDS.values()]
+    lists = [(kind, namespace) for namespace in sorted(namespaces) for kind in kinds]
     selector = f"{INSTALLATION}={installation}"
 
     def listed(at: tuple[Kind, str]) -> _Listed:
@@ -79,6 +87,9 @@ def _listed(cluster: Cluster, kind: Kind, namespace: str, selector: str) -> _Lis
             pages += 1
             found += page
     except TargetError as error:
+        # What does not know a kind has none of it.
+        if kind.addon and isinstance(error, UnknownKindError):
+            return [], pages, None
         return found, pages, error
     return found, pages, None
 
@@ -106,5 +117,6 @@ def _known(cluster: Cluster, kind: Kind, namespace: str, ids: Sequence[ResourceI
             if one is not None:
                 seen.objects[id_] = {"apiVersion": kind.api, "kind": kind.name, **one}
     except TargetError as error:
-        seen.missing.append(error.message)
+        if not (kind.addon and isinstance(error, UnknownKindError)):
+            seen.missing.append(error.message)
     return seen

@@ -14,6 +14,7 @@ from typing import Any, cast
 from reconciler.core.deployment import Deployment
 from reconciler.core.secrets import Secret, SecretRef
 from reconciler.core.values import Spec, Unknown, Value
+from reconciler.targets.aks import scaling
 from reconciler.targets.aks.kinds import APP_NAME, CONTAINER, MANAGED_BY, MANAGER, PORT, PREFIX, SERVICE
 from reconciler.targets.aks.quantity import canonical
 
@@ -152,7 +153,7 @@ def workload(deployment: Deployment, image: str, digest: Value) -> Spec:
         "progressDeadlineSeconds": math.ceil(settings.ready_timeout_seconds) + BEFORE_START_SECONDS,
         "revisionHistoryLimit": 3,
         "template": {
-            "metadata": {"labels": {**labels(name), **selector(name)}},
+            "metadata": {"labels": {**labels(name), **selector(name)}, **scaling.told(deployment)},
             "spec": _pod(deployment, image, digest),
         },
     }
@@ -263,6 +264,8 @@ def arguments(deployment: Deployment) -> list[Value]:
         words.append(f"--max-body-bytes={round(settings.max_body_mb * 1e6)}")
     if settings.cors_origins:
         words.append(f"--cors={','.join(sorted(settings.cors_origins))}")
+    if scaling.by_requests(deployment):
+        words.append("--metrics-public")
     if deployment.auth.enabled:
         words.append(f"--keys-file={KEYS_FOLDER}/{KEYS_FILE}")
     return words
@@ -322,31 +325,6 @@ def _probes(deployment: Deployment) -> dict[str, Value]:
             "initialDelaySeconds": int(liveness["initialDelaySeconds"]),
             "timeoutSeconds": int(liveness["timeoutSeconds"]),
             "failureThreshold": int(liveness["failureThreshold"]),
-        },
-    }
-
-
-def autoscaler(deployment: Deployment) -> Spec:
-    """Up at once, down after a minute, as Azure ML's autoscaler does.
-
-    Its measure is the CPU in use: what a replica is busy with, other than CPU, does not count.
-    """
-    asked: Mapping[str, Any] = deployment.settings.block["autoscale"]
-    utilization = {"type": "Utilization", "averageUtilization": int(asked["targetUtilization"])}
-    return {
-        "metadata": {"labels": labels(deployment.service)},
-        "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": deployment.service},
-            "minReplicas": int(asked["minReplicas"]),
-            "maxReplicas": int(asked["maxReplicas"]),
-            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": utilization}}],
-            "behavior": {
-                "scaleUp": {
-                    "stabilizationWindowSeconds": 0,
-                    "policies": [{"type": "Pods", "value": int(asked["maxReplicas"]), "periodSeconds": 15}],
-                },
-                "scaleDown": {"stabilizationWindowSeconds": 60},
-            },
         },
     }
 

@@ -42,6 +42,10 @@ class MissingError(ConflictError):
     """404: the object is not there."""
 
 
+class UnknownKindError(TerminalError):
+    """404 from outside of the API: it does not know such objects."""
+
+
 class ManagerConflictError(ConflictError):
     """Another manager has fields that were to be written.
 
@@ -89,6 +93,9 @@ def _refusal(code: int, body: Mapping[str, Any], what: str, wait: float | None, 
         case 403:
             return _forbidden(said, message)
         case 404:
+            if body.get("kind") != "Status":
+                hint = "what brings them has to be installed in it (KEDA for a ScaledObject)"
+                return UnknownKindError(f"{what}: the cluster does not know such objects", hint=hint)
             if details.get("kind") == "namespaces":
                 name = details.get("name")
                 return TerminalError(

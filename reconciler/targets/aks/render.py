@@ -12,7 +12,7 @@ from reconciler.core.images import image_name
 from reconciler.core.problems import Problem, Severity
 from reconciler.core.resources import Desired, ResourceId
 from reconciler.core.values import Spec, Value
-from reconciler.targets.aks import objects
+from reconciler.targets.aks import objects, scaling
 from reconciler.targets.aks.kinds import KINDS, Place
 
 # The API refuses to change these: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#selector
@@ -111,11 +111,8 @@ class _Rendering:
         workload = found[-1].id
         autoscale = block["autoscale"]
         if autoscale["enabled"]:
-            words = f"{autoscale['minReplicas']} to {autoscale['maxReplicas']} replicas"
-            words += f" at {autoscale['targetUtilization']} % of the requested CPU"
-            found.append(
-                self._one("HorizontalPodAutoscaler", objects.autoscaler(deployment), words, depends=(workload,))
-            )
+            made = scaling.of(deployment, self._namespace)
+            found.append(self._one(made.kind, made.spec, made.words, depends=(workload,)))
         if autoscale["enabled"] or deployment.settings.replicas > 1:
             found.append(self._one("PodDisruptionBudget", objects.budget(deployment), "one replica at a time"))
         port = deployment.settings.port or 80

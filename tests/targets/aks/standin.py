@@ -32,6 +32,7 @@ KINDS = {
     "ingresses": "Ingress",
     "horizontalpodautoscalers": "HorizontalPodAutoscaler",
     "poddisruptionbudgets": "PodDisruptionBudget",
+    "scaledobjects": "ScaledObject",
 }
 
 
@@ -102,6 +103,8 @@ class Standin:
         self.watching = 0
         # Verb and resource (`deployments.apps`) that nobody may; whether they are asked for is not looked at otherwise.
         self.denied: set[tuple[str, str]] = set()
+        # Whether KEDA is installed, which brings a kind of its own.
+        self.keda = False
         self.closed = False
         # Tokens of an identity provider, with what they are for, and what this takes them for.
         self.tokens: Mapping[str, str] = {}
@@ -362,6 +365,7 @@ _API = {
     "ingresses": "networking.k8s.io/v1",
     "horizontalpodautoscalers": "autoscaling/v2",
     "poddisruptionbudgets": "policy/v1",
+    "scaledobjects": "keda.sh/v1alpha1",
 }
 
 
@@ -422,6 +426,9 @@ class _Handler(BaseHTTPRequestHandler):
         if query.get("watch"):
             self._watch(split.path, query)
             return
+        if "/scaledobjects" in split.path and not standin.keda:
+            self._text(404, b"404 page not found\n")
+            return
         try:
             answer, code = standin.answer(self.command, split.path, query, body), 200
         except Refused as refused:
@@ -462,6 +469,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
+    def _text(self, code: int, data: bytes) -> None:
+        self.send_response(code)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
     def _watch(self, path: str, query: dict[str, str]) -> None:
         plural, namespace, _, _ = _parts(path)
         since = int(query.get("resourceVersion") or 0)
@@ -491,11 +505,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _log(self, pod: str, query: dict[str, str]) -> None:
         lines = self.standin.logs.get(pod, [])[-int(query["tailLines"]) :]
         data = "".join(f"{line}\n" for line in lines).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "text/plain")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        self._text(200, data)
 
     def _forward(self, pod: str, port: int) -> None:
         """Port forwarding, of the protocol v4.channel.k8s.io: each frame begins with the number of its channel."""
