@@ -8,7 +8,7 @@ import platform
 import sys
 import time
 
-SUITES = ("planning", "incremental", "daemon", "serving", "containers")
+SUITES = ("planning", "incremental", "daemon", "serving", "containers", "kubernetes")
 
 
 def main(names: list[str]) -> int:

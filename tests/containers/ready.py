@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from tests.containers.engine import engine, remove_all, standin
 
@@ -113,10 +114,19 @@ class Ready:
             daemon.process.wait(60)
 
 
+class Watched(Protocol):
+    """What a daemon is started for."""
+
+    target: str
+    folder: Path
+    repo: Path
+    environment: dict[str, str]
+
+
 class Daemon:
     """A daemon process with its log of JSON lines."""
 
-    def __init__(self, shop: Ready, full_look_seconds: float) -> None:
+    def __init__(self, shop: Watched, full_look_seconds: float) -> None:
         self._target = shop.target
         self._log = shop.folder / f"log-{time.monotonic_ns()}"
         environment = {**shop.environment, "RECONCILER_DAEMON__FULL_LOOK_SECONDS": str(full_look_seconds)}
