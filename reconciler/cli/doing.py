@@ -15,6 +15,7 @@ from reconciler.core.errors import StaleError
 from reconciler.engine.clock import Cancel, SystemClock
 from reconciler.engine.daemon.logs import configure_logging
 from reconciler.engine.progress import Progress as Told
+from reconciler.engine.progress import ProgressEvent
 from reconciler.engine.requests import WAKE_FILE, ask, daemon_of
 from reconciler.engine.summary import Summary, summary_of
 
@@ -57,7 +58,14 @@ def ask_daemon(
         (places.state_dir / WAKE_FILE).touch(mode=0o600)
         console.note(f"asked the daemon (request {number}); `reconciler status` shows how it ends")
         return None
-    cancel = Cancel()
+    cancel, progress = Cancel(), Progress(console)
+
+    def tell(told: Mapping[str, Any]) -> None:
+        if "plan" not in told:
+            progress(ProgressEvent.from_json(told))
+        elif console.output == "text":
+            console.line(str(told["plan"]))
+
     with cancelling(cancel, console, "waiting no longer"):
         try:
             return ask(
@@ -68,13 +76,15 @@ def ask_daemon(
                 timeout=timeout,
                 wake=places.state_dir / WAKE_FILE,
                 cancel=cancel,
-                progress=lambda line: console.note(f"  {line}"),
+                tell=tell,
             )
         except StaleError as error:
             if not cancel.requested:
                 raise
             console.note(error.message)
             raise KeyboardInterrupt from error
+        finally:
+            progress.close()
 
 
 def carry_out(work: Callable[[Told, Cancel], Outcome], console: Console) -> Summary:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 from reconciler.core.change import Action, Step
 from reconciler.core.dataclass import dataclass
@@ -21,6 +21,23 @@ class ProgressEvent:
     state: State
     text: str = ""
     seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        words = {"action": self.action.value, "step": self.step.value, "state": self.state.value}
+        return {"id": str(self.id), **words, "text": self.text, "seconds": self.seconds}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ProgressEvent:
+        """The inverse of `to_json`."""
+        return cls(
+            ResourceId.parse(data["id"]),
+            Action(data["action"]),
+            Step(data["step"]),
+            State(data["state"]),
+            str(data["text"]),
+            float(data["seconds"]),
+        )
 
 
 Progress: TypeAlias = Callable[[ProgressEvent], None]

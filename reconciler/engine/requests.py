@@ -43,7 +43,7 @@ def ask(
     timeout: float | None = None,
     wake: Path | None = None,
     cancel: Cancel | None = None,
-    progress: Callable[[str], None] = lambda line: None,
+    tell: Callable[[Mapping[str, Any]], None] = lambda told: None,
 ) -> Mapping[str, Any]:
     """Asks the live daemon for something and waits for its answer.
 
@@ -53,7 +53,7 @@ def ask(
         timeout: Seconds to wait; None for as long as the daemon lives.
         wake: The file whose touch wakes the daemon (`<state>/wake`); without it, it looks every second.
         cancel: Stops the waiting; what the daemon began goes on there.
-        progress: Told of each new line of progress.
+        tell: Called with each thing that the daemon tells meanwhile, as `engine.daemon.telling` has it.
 
     Returns:
         The answer.
@@ -72,7 +72,7 @@ def ask(
     seq = store.enqueue(kind, data)
     if wake is not None:
         _touch(wake)
-    return _answer(store, seq, daemon, clock, timeout, cancel or Cancel(), progress)
+    return _answer(store, seq, daemon, clock, timeout, cancel or Cancel(), tell)
 
 
 def _answer(
@@ -82,7 +82,7 @@ def _answer(
     clock: Clock,
     timeout: float | None,
     cancel: Cancel,
-    progress: Callable[[str], None],
+    tell: Callable[[Mapping[str, Any]], None],
 ) -> Mapping[str, Any]:
     limit = None if timeout is None else clock.monotonic() + timeout
     looked = clock.monotonic()
@@ -91,8 +91,8 @@ def _answer(
         request = store.request(seq)
         if request is None:
             raise StaleError("the request was taken back", hint="run the command again")
-        for line in request.result.get("progress", ())[told:]:
-            progress(str(line))
+        for each in request.result.get("told", ())[told:]:
+            tell(each)
             told += 1
         if request.state == "done":
             return request.result

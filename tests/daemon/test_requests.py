@@ -6,8 +6,13 @@ import threading
 
 import pytest
 
+from reconciler.core.change import Action, Step
 from reconciler.core.errors import ReconcilerError, StaleError, TimedOutError, UsageError
+from reconciler.core.resources import ResourceId
 from reconciler.engine.clock import Cancel
+from reconciler.engine.daemon.telling import Telling
+from reconciler.engine.lifecycle import State
+from reconciler.engine.progress import ProgressEvent
 from reconciler.engine.requests import RequestFailed, ask, daemon_of
 from reconciler.engine.store import Store
 from reconciler.engine.summary import Summary
@@ -15,12 +20,12 @@ from reconciler.targets.memory.faults import Fault
 from tests.daemon.rig import Rig, service, until
 
 
-def put(rig: Rig, kind: str, **data):
+def put(rig: Rig, kind: str, tell=lambda told: None, **data):
     """Asks as a command does: through a store of its own."""
     own = Store(rig.state / "state.db", rig.clock)
     try:
         timeout = data.pop("_timeout", 20.0)
-        return ask(own, kind, data, clock=rig.clock, timeout=timeout, wake=rig.state / "wake")
+        return ask(own, kind, data, clock=rig.clock, timeout=timeout, wake=rig.state / "wake", tell=tell)
     finally:
         own.close()
 
@@ -59,6 +64,27 @@ def test_apply_carries_out_waits_for_health_and_sums_up(live: Rig):
     assert answer.exit_code == 0
     assert live.worlds["east"].names() == ["service/a"]
     assert Summary.from_json(answer.to_json()) == answer
+
+
+def test_whoever_asks_is_told_the_plan_before_anything_and_the_end_of_each_change(live: Rig):
+    """Also what came between the last look at the request and its answer."""
+    told = []
+    put(live, "apply", timeout=15, tell=told.append)
+    assert told[0]["plan"].startswith("Plan for main@")
+    told.clear()
+    put(live, "destroy", services=["a"], tell=told.append)
+    assert (told[-1]["id"], told[-1]["action"], told[-1]["state"]) == ("east/service/a", "delete", "done")
+
+
+def test_where_a_change_stays_is_told_once(rig: Rig):
+    """However often a driver is called again while the target is at work."""
+    seq = rig.store.enqueue("apply", {})
+    telling = Telling(rig.store, seq, rig.clock)
+    states = [State.CALLING, State.IN_PROGRESS] * 9 + [State.DONE]
+    for state in states:
+        telling(ProgressEvent(ResourceId("east", "service", "a"), Action.DELETE, Step.APPLY, state))
+    told = telling.with_answer({"outcome": "applied"})["told"]
+    assert [each["state"] for each in told] == ["calling", "in progress", "done"]
 
 
 def test_apply_of_another_plan_than_the_one_seen_is_refused(live: Rig):

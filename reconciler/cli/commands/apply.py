@@ -94,6 +94,8 @@ def _ask_daemon(
     reviewed: dict[str, Any] = {}
     if saved is not None:
         left = _of_saved(saved, opened.reconciler.look(holds=False), console)
+        if console.output == "text":
+            plan_command.show(plan_for(left, arguments), console)
         _check(left, arguments, saved)
         reviewed = {"reviewed": saved.reviewed.to_json(), "revision": saved.sha, "environment": saved.environment}
     wanted: dict[str, Any] = {

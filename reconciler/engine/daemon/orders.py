@@ -6,7 +6,6 @@ import difflib
 import os
 import threading
 from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,10 +25,10 @@ from reconciler.engine.approvals import approve, revoke
 from reconciler.engine.clock import Cancel, Clock
 from reconciler.engine.daemon.board import Board, TargetStatus
 from reconciler.engine.daemon.inputs import Inputs
+from reconciler.engine.daemon.telling import Telling
 from reconciler.engine.destroy import destroy
 from reconciler.engine.lifecycle import State
 from reconciler.engine.outcome import ApplyOptions, Look, Outcome
-from reconciler.engine.progress import Progress, ProgressEvent
 from reconciler.engine.reconcile import Reconciler
 from reconciler.engine.store import Request, Store
 from reconciler.engine.summary import summary_of
@@ -40,8 +39,6 @@ STAT_SECONDS = 0.1
 LOOK_SECONDS = 1.0
 # A request that waited longer than this for a daemon to start is not carried out by surprise.
 OLDEST_SECONDS = 600.0
-PROGRESS_SECONDS = 0.5
-PROGRESS_LINES = 500
 HEALTH_SECONDS = 600.0
 # These take long and so have a thread of their own; the others are done in turn.
 LONG = frozenset({"apply", "destroy", "reconcile"})
@@ -274,7 +271,7 @@ class Orders:
             by=str(data.get("by", "")),
             only=Reviewed.from_json(data["reviewed"]) if data.get("reviewed") else None,
         )
-        progress = self._progress(request.seq)
+        telling = Telling(self._store, request.seq, self._hands.clock)
 
         def work(reconciler: Reconciler, inputs: Inputs) -> Outcome:
             sha = str(data.get("revision") or "")
@@ -299,7 +296,10 @@ class Orders:
             if data.get("approve") and any(refusal.approvable for refusal in look.plan.refusals):
                 digest = options.only.digest if options.only is not None else look.plan.digest
                 approve(self._store, digest, options.by, self._hands.clock.now())
-            return reconciler.carry_out(look, options, progress, cancel)
+            if options.only is None:
+                # What of it is in a saved plan, whoever asks has shown.
+                telling.plan(look.plan)
+            return reconciler.carry_out(look, options, telling, cancel)
 
         began = self._hands.clock.monotonic()
         outcome = self._hands.alone(cancel, work)
@@ -311,7 +311,7 @@ class Orders:
             summary["timed_out"] = late
             if summary["exit_code"] == 0 and (late or unhealthy):
                 summary["exit_code"] = 15 if late else 16
-        return summary
+        return telling.with_answer(summary)
 
     def _await_health(self, outcome: Outcome, left: float | None, cancel: Cancel) -> tuple[dict[str, str], bool]:
         """Waits, beside the daemon's own work, until what changed is healthy or never will be."""
@@ -347,35 +347,14 @@ class Orders:
         data = request.data
         services = None if data.get("all") else frozenset(_names(data))
         timeout = data.get("timeout")
-        progress = self._progress(request.seq)
+        telling = Telling(self._store, request.seq, self._hands.clock)
 
         def work(reconciler: Reconciler, inputs: Inputs) -> Outcome:
             limit = float(timeout) if timeout is not None else None
             by = str(data.get("by", ""))
-            return destroy(reconciler, services, progress, cancel, tree=inputs.tree, by=by, timeout=limit)
+            return destroy(reconciler, services, telling, cancel, tree=inputs.tree, by=by, timeout=limit)
 
-        return summary_of(self._hands.alone(cancel, work)).to_json()
-
-    def _progress(self, seq: int) -> Progress:
-        """Shows progress to the one who asked, at most twice a second."""
-        lines: list[str] = []
-        told = [float("-inf")]
-        lock = threading.Lock()
-
-        def progress(event: ProgressEvent) -> None:
-            text = f": {event.text}" if event.text else ""
-            with lock:
-                if len(lines) < PROGRESS_LINES:
-                    lines.append(f"{event.action.glyph} {event.id} {event.step.value} {event.state.value}{text}")
-                now = self._hands.clock.monotonic()
-                if now - told[0] < PROGRESS_SECONDS:
-                    return
-                told[0] = now
-                # The work does not hang on who watches it; a lost lease shows at its next write.
-                with suppress(ReconcilerError):
-                    self._store.answer(seq, "running", {"progress": list(lines)})
-
-        return progress
+        return telling.with_answer(summary_of(self._hands.alone(cancel, work)).to_json())
 
 
 def _touched(path: Path | None) -> int:
