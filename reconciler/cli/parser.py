@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import NoReturn
 
 from reconciler.core.errors import UsageError
@@ -17,6 +18,8 @@ from reconciler.core.errors import UsageError
 _ALIKE = 0.6
 _MOST_COMMANDS = 3
 FORMATS = ("text", "json", "markdown")
+# For these, nothing is something that can be meant: no environment, the root of the repo, no body, no reason.
+_MAY_BE_EMPTY = frozenset(("--env", "--path", "--data", "--reason"))
 
 
 class Parser(argparse.ArgumentParser):
@@ -60,7 +63,28 @@ class Parser(argparse.ArgumentParser):
             near = (closest(option, known) or _elsewhere(option)) if option else ""
             what = "unknown option" if option else "unexpected argument"
             raise UsageError(f"{what} {rest[0]!r}", hint=near or f"see `{self.prog} --help`")
+        self._refuse_empty(arguments, found)
         return found
+
+    def _refuse_empty(self, arguments: Sequence[str], found: argparse.Namespace) -> None:
+        """A script whose variable is not set must not get another plan, target or state than it asked for.
+
+        Raises:
+            UsageError: An option or argument was given, but has nothing in it.
+        """
+        for action in self._actions:
+            name = next((option for option in reversed(action.option_strings) if option.startswith("--")), "")
+            if not name:
+                value = getattr(found, action.dest, None)
+                empty = "" in value if isinstance(value, list) else value == "" and "" in arguments
+            else:
+                given = any(one in action.option_strings and next_ == "" for one, next_ in pairwise(arguments))
+                empty = action.nargs != 0 and name not in _MAY_BE_EMPTY and (given or f"{name}=" in arguments)
+            if empty:
+                raise UsageError(
+                    f"{name or action.metavar or action.dest.upper()} is empty",
+                    hint="give it a value, or leave it out; a variable that is not set?",
+                )
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:

@@ -48,6 +48,27 @@ def test_wrong_calls(reconciler: Run, words: tuple[str, ...], told: str) -> None
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("apply", "--plan", ""),
+        ("apply", "--approve="),
+        ("plan", "--base", ""),
+        ("plan", "--ref", ""),
+        ("plan", "--out", ""),
+        ("plan", "--state-dir="),
+        ("plan", "verify", ""),
+        ("suspend", ""),
+        ("status", ""),
+        ("destroy", "diabetes", "", "--yes"),
+    ],
+)
+def test_a_variable_that_is_not_set_is_no_wish_for_something_else(reconciler: Run, words: tuple[str, ...]) -> None:
+    """`apply --plan "$PLAN"` must not apply whatever there is."""
+    done = reconciler(*words)
+    assert (done.returncode, " is empty" in done.stderr) == (10, True), done.stderr
+
+
 def test_usage_errors_as_json(reconciler: Run) -> None:
     """With `-o json`, an error is a document on standard output, too."""
     done = reconciler("plan", "--bogus", "-o", "json")
