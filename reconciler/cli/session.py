@@ -177,5 +177,7 @@ class Session:
 
 
 def no_commit_yet(error: InvalidError) -> bool:
-    """Whether an error says that the repo is too young to have a commit."""
-    return "no commits yet" in error.message
+    """Whether an error says that what is checked out is too young to have a commit."""
+    from reconciler.source.local import NoCommitError
+
+    return isinstance(error, NoCommitError)

@@ -13,7 +13,7 @@ from reconciler.core.errors import AccessError, InvalidError, UnavailableError
 from reconciler.source.command import Git, last_line, mask
 from reconciler.source.database import Database
 from reconciler.source.lfs import LargeFiles
-from reconciler.source.objects import Algorithm, Commit, parse_commit
+from reconciler.source.objects import Algorithm, Commit, object_id, parse_commit
 from reconciler.source.settings import SourceSettings, parse_path, parse_ref
 from reconciler.source.tree import GitContents, GitTree
 from reconciler.source.verify import verify_commit
@@ -21,6 +21,10 @@ from reconciler.source.working import Looking, StatCache, WorkingObjects, overla
 
 # What HEAD holds where refs are not kept in files (gitrepository-layout(5), "reftable").
 _ELSEWHERE = "ref: refs/heads/.invalid"
+
+
+class NoCommitError(InvalidError):
+    """What is checked out has no commit yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,11 @@ class Repository:
     work_folder: Path | None
     prefix: str
     algorithm: Algorithm
+
+    @property
+    def empty_tree(self) -> str:
+        """The id of a folder without files, which Git knows by itself."""
+        return object_id("tree", b"", self.algorithm)
 
 
 def discover(folder: Path, *, trusted: bool = False, timeout: float = 60.0) -> Repository:
@@ -187,10 +196,9 @@ class LocalSource:
             raise InvalidError(f"{self.location} is a bare repository: it has no files to read")
         # Git compares the files while we read the commit.
         with Looking(self._git, self._may_filter(), timeout=self.settings.timeout) as looking:
-            head = head or self.fetch("HEAD")
-            committed = parse_commit(self._database.read(head.sha, "commit")).tree
+            head, committed = self._last(head)
             over = overlay(looking, self._database, committed, self._stats)
-        if over.root == committed:
+        if over.root == committed and head.sha.strip("0"):
             return self._checked(GitTree(head, committed, self._contents, self._path, self.settings.limits))
         contents = GitContents(
             WorkingObjects(work, self._database, over),
@@ -205,8 +213,8 @@ class LocalSource:
         if self.repository.work_folder is None:
             return ()
         with Looking(self._git, self._may_filter(), timeout=self.settings.timeout) as looking:
-            _, head = self._commit("HEAD")
-            return overlay(looking, self._database, head.tree, self._stats).changed
+            _, committed = self._last(None)
+            return overlay(looking, self._database, committed, self._stats).changed
 
     def watch(self, stop: Event) -> Iterator[str]:
         """Yields a few words when a ref moved or, if the settings read uncommitted files, when a file changed.
@@ -254,6 +262,15 @@ class LocalSource:
             raise self._unknown(name)
         return found
 
+    def _last(self, head: Revision | None) -> tuple[Revision, str]:
+        """The last commit, by default that of HEAD, and its files: before the first one, no files at all."""
+        try:
+            head = head or self.fetch("HEAD")
+        except NoCommitError:
+            digits = len(self.repository.empty_tree)
+            return Revision("0" * digits, self._shown("HEAD"), "no commit yet"), self.repository.empty_tree
+        return head, parse_commit(self._database.read(head.sha, "commit")).tree
+
     def _may_filter(self) -> bool:
         """Whether the repository's own config may name commands to run over files (gitattributes(5), "filter")."""
         for file in (self.repository.common_folder / "config", self.repository.git_folder / "config.worktree"):
@@ -273,7 +290,7 @@ class LocalSource:
             return UnavailableError(f"git cannot read the refs of {self.location}: {last_line(told.error)}")
         refs = told.output.decode("utf-8", "replace").split()
         if name == "HEAD" and not refs:
-            return InvalidError(f"{self.location} has no commits yet", hint="commit the manifests first")
+            return NoCommitError(f"{self.location} has no commits yet", hint="commit the manifests first")
         named = self._git.run("symbolic-ref", "--quiet", name) if name == "HEAD" else None
         full = named.output.decode("utf-8", "replace").strip() if named and named.code == 0 else name
         if any(ref in (full, f"refs/heads/{full}", f"refs/tags/{full}") for ref in refs):
@@ -294,7 +311,7 @@ def unknown_ref(name: str, refs: Iterable[str], location: str) -> InvalidError:
         {ref.split("/", 2)[-1] for ref in refs if ref.startswith(("refs/heads/", "refs/tags/", "refs/remotes/"))}
     )
     if name == "HEAD":
-        return InvalidError(
+        return NoCommitError(
             f"HEAD of {location} names a branch without commits",
             hint=f"name one of {', '.join(short[:8])}" if short else "commit the manifests first",
         )

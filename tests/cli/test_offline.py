@@ -158,9 +158,14 @@ def test_two_commits(reconciler: Run, repo: Path) -> None:
 def test_the_first_commit_creates_everything(reconciler: Run, repo: Path) -> None:
     """In a repo without commits, everything is new."""
     git(repo, "update-ref", "-d", "HEAD")
-    git(repo, "add", "--all", ".")
     done = reconciler("plan", "--offline", cwd=repo)
-    assert "no commits yet" in done.stderr or "3 to create" in done.stdout
+    assert (done.returncode, "3 to create" in done.stdout) == (0, True), done.stderr
+    assert "Compared with nothing" in done.stdout
+    # A hook checks what is about to be the first commit.
+    checked = reconciler("validate", cwd=repo)
+    assert (checked.returncode, "1 service, no problems" in checked.stdout) == (0, True), checked.stderr
+    named = reconciler("plan", "--base", "HEAD", cwd=repo)
+    assert (named.returncode, "no commits yet" in named.stderr) == (11, True)
 
 
 def test_a_ref_alone_has_nothing_to_be_compared_with(reconciler: Run, repo: Path) -> None:

@@ -122,6 +122,18 @@ def test_a_repo_without_commits_says_so(repo: Repo, opened: Opener) -> None:
         opened(repo.folder).tree()
 
 
+def test_files_are_read_before_the_first_commit(repo: Repo, opened: Opener) -> None:
+    """All of them are uncommitted, in the index or not."""
+    for name in ("a.yaml", "b.yaml"):
+        (repo.folder / name).write_text(name)
+    repo.git("add", "a.yaml")
+    source = opened(repo.folder)
+    tree = source.working_tree()
+    assert (tree.revision.dirty, tree.revision.subject) == (True, "no commit yet")
+    assert [tree.read(name, 100) for name in ("a.yaml", "b.yaml")] == [b"a.yaml", b"b.yaml"]
+    assert source.uncommitted() == ("a.yaml", "b.yaml")
+
+
 def test_a_folder_that_is_no_repo_says_so(tmp_path: Path, opened: Opener) -> None:
     """A folder without .git, a missing folder and a file each get their message."""
     (tmp_path / "plain").mkdir()
