@@ -40,6 +40,7 @@ def test_a_daemon_waits_for_somebodys_word_and_goes_on_with_it(rig: Rig) -> None
         put(rig, "approve", digest=digest, by="ann")
         until(lambda: rig.worlds["east"].names() == ["service/a"])
         until(lambda: digest not in rig.store.approvals())
+        until(lambda: any(a.data.get("lifted") for a in rig.store.history()))
         approved = [a.data["by"] for a in rig.store.history() if a.outcome == "approved"]
         assert approved == ["ann", "eve"]
         (done,) = [a for a in rig.store.history() if a.data.get("lifted")]
