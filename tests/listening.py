@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 
 class _Server(ThreadingHTTPServer):
@@ -15,6 +17,30 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away, or trusts nobody, is nothing to tell."""
+
+
+class JsonHandler(BaseHTTPRequestHandler):
+    """Answers in JSON over connections that are kept."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = 60
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Quiet."""
+
+    def say(self, status: int, body: object, headers: Mapping[str, str] | None = None) -> None:
+        """One answer.
+
+        Args:
+            body: None for an empty one.
+        """
+        data = json.dumps(body).encode() if body is not None else b""
+        self.send_response(status)
+        for name, value in {"Content-Type": "application/json; charset=utf-8", **(headers or {})}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
 
 
 @contextmanager

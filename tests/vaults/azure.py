@@ -6,19 +6,17 @@ without a token, bodies of errors with their inner codes, ids with versions, att
 
 from __future__ import annotations
 
-import json
 import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.listening import listening
+from tests.listening import JsonHandler, listening
 
 TENANT = "0c7b0a3e-1111-4222-8333-123456789012"
 CLIENT = "5b7e3c1a-aaaa-4bbb-8ccc-123456789012"
@@ -101,13 +99,8 @@ def azure_server(certificate: Path, key: Path) -> Iterator[Azure]:
             world.gate.set()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(JsonHandler):
     azure: Azure
-    protocol_version = "HTTP/1.1"
-    timeout = 60
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Quiet."""
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
@@ -115,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._secret(parts.path, parse_qs(parts.query))
         elif parts.path.endswith("/.well-known/openid-configuration"):
             base = f"https://localhost:{self.azure.port}/{self.azure.tenant}"
-            self._say(
+            self.say(
                 200,
                 {
                     "token_endpoint": f"{base}/oauth2/v2.0/token",
@@ -129,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.azure.sign_ins.append({**query, "header": self.headers.get("X-IDENTITY-HEADER", "")})
             self._token(query["resource"], "access_token", {"expires_on": str(int(time.time()) + 3600)})
         else:
-            self._say(404, {})
+            self.say(404, {})
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
@@ -138,17 +131,17 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.azure.faults.get("sign-in")
         right = form.get("client_secret") == CLIENT_SECRET or form.get("client_assertion") == ASSERTION
         if fault is not None:
-            self._say(fault.status, {"error": fault.code, "error_description": f"{fault.inner}: told {body}"})
+            self.say(fault.status, {"error": fault.code, "error_description": f"{fault.inner}: told {body}"})
         elif not right or form.get("client_id") != CLIENT:
             text = f"AADSTS7000215: Invalid client secret provided: {body}"
-            self._say(401, {"error": "invalid_client", "error_description": text})
+            self.say(401, {"error": "invalid_client", "error_description": text})
         else:
             self._token(form["scope"].removesuffix("/.default"), "access_token", {"expires_in": 3600})
 
     def _token(self, resource: str, name: str, more: Mapping[str, Any]) -> None:
         token = f"c4n4ry-token-{secrets.token_hex(8)}"
         self.azure.tokens[token] = resource.rstrip("/")
-        self._say(200, {"token_type": "Bearer", name: token, **more})
+        self.say(200, {"token_type": "Bearer", name: token, **more})
 
     def _secret(self, path: str, query: Mapping[str, list[str]]) -> None:
         azure = self.azure
@@ -158,7 +151,7 @@ class _Handler(BaseHTTPRequestHandler):
             challenge = f'Bearer authorization="https://localhost:{azure.port}/{azure.tenant}", '
             challenge += f'resource="{azure.resource}"'
             error = {"code": "Unauthorized", "message": "AKV10000: Request is missing a Bearer or PoP token."}
-            self._say(401, {"error": error}, {"WWW-Authenticate": challenge})
+            self.say(401, {"error": error}, {"WWW-Authenticate": challenge})
             return
         azure.asked.append(path)
         assert "api-version" in query, "every request names its version of the API"
@@ -186,28 +179,19 @@ class _Handler(BaseHTTPRequestHandler):
         error: dict[str, Any] = {"code": fault.code, "message": message}
         if fault.inner:
             error["innererror"] = {"code": fault.inner}
-        self._say(fault.status, {"error": error}, fault.headers)
+        self.say(fault.status, {"error": error}, fault.headers)
 
     def _give(self, name: str, version: str) -> None:
         known = self.azure.secrets.get(name, [])
         found = next((each for each in reversed(known) if version in ("", each.id)), None)
         if found is None:
             text = f"A secret with (name/id) {name} was not found in this key vault."
-            self._say(404, {"error": {"code": "SecretNotFound", "message": text}})
+            self.say(404, {"error": {"code": "SecretNotFound", "message": text}})
         elif not found.attributes["enabled"]:
             text = "Operation get is not allowed on a disabled secret."
             error = {"code": "Forbidden", "message": text, "innererror": {"code": "SecretDisabled"}}
-            self._say(403, {"error": error})
+            self.say(403, {"error": error})
         else:
             where = f"{self.azure.url}/secrets/{name}/{found.id}"
             attributes = {**found.attributes, "recoveryLevel": "Recoverable+Purgeable", "recoverableDays": 90}
-            self._say(200, {"value": found.value, "id": where, "attributes": attributes})
-
-    def _say(self, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        for name, value in {"Content-Type": "application/json; charset=utf-8", **(headers or {})}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+            self.say(200, {"value": found.value, "id": where, "attributes": attributes})

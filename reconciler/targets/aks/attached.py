@@ -82,7 +82,7 @@ class ClusterId:
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class ClusterAccess:
     """How a cluster's API is reached.
 
     Args:
@@ -122,7 +122,7 @@ class AttachedCluster:
         self._token: TokenCredential | None = None
         self._lock = threading.Lock()
 
-    def access(self) -> Access:
+    def access(self) -> ClusterAccess:
         """How its API is reached now.
 
         Raises:
@@ -152,7 +152,7 @@ class AttachedCluster:
         if not isinstance(parsed, dict):
             raise UnavailableError(f"the kubeconfig that Azure gives of {self.id} cannot be read")
         kubeconfig, server = own_part(cast("dict[str, Any]", parsed))
-        return Access(kubeconfig, (lambda: self._bearer(server)) if server else None)
+        return ClusterAccess(kubeconfig, (lambda: self._bearer(server)) if server else None)
 
     def close(self) -> None:
         """Forgets the identity; used again, it signs in anew."""

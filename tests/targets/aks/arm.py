@@ -12,12 +12,11 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.listening import listening
+from tests.listening import JsonHandler, listening
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 _CLUSTER = re.compile(
@@ -90,13 +89,8 @@ def arm_server(certificate: Path, key: Path, allowed: Mapping[str, str]) -> Iter
         yield world
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(JsonHandler):
     arm: Arm
-    protocol_version = "HTTP/1.1"
-    timeout = 60
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Quiet."""
 
     def _answer(self) -> None:
         world, parts = self.arm, urlsplit(self.path)
@@ -108,10 +102,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(401, "AuthenticationFailed", "Authentication failed.")
         elif world.faults:
             status, answer = world.faults.pop(0)
-            self._say(status, answer)
+            self.say(status, answer)
         elif operation := _OPERATION.search(parts.path):
             state = "InProgress" if world.operations[operation[1]] else "Succeeded"
-            self._say(200, {"name": operation[1], "status": state, "startTime": "2026-11-25T23:00:00.0000000Z"})
+            self.say(200, {"name": operation[1], "status": state, "startTime": "2026-11-25T23:00:00.0000000Z"})
         elif found := _CLUSTER.match(parts.path):
             self._cluster(found, json.loads(body) if body else {})
         else:
@@ -125,12 +119,12 @@ class _Handler(BaseHTTPRequestHandler):
         match (self.command, found["rest"]):
             case ("GET", None) if name is None:
                 own = found["group"].lower()
-                self._say(200, {"value": [one for path, one in world.clusters.items() if path.startswith(own)]})
+                self.say(200, {"value": [one for path, one in world.clusters.items() if path.startswith(own)]})
             case ("PUT", None):
                 state = "Updating" if cluster is not None else "Creating"
                 world.clusters[key] = _stored(found[0], name, body)
                 world.clusters[key]["properties"]["provisioningState"] = state
-                self._say(201 if cluster is None else 200, world.clusters[key], self._operation(key))
+                self.say(201 if cluster is None else 200, world.clusters[key], self._operation(key))
             case _ if cluster is None:
                 words = found["group"].rpartition("/")[2]
                 text = (
@@ -138,15 +132,15 @@ class _Handler(BaseHTTPRequestHandler):
                 )
                 self._fail(404, "ResourceNotFound", f"{text} was not found.")
             case ("GET", None):
-                self._say(200, cluster)
+                self.say(200, cluster)
             case ("POST", "/listClusterUserCredential"):
                 value = base64.b64encode(world.kubeconfigs.get(key, b"apiVersion: v1\n")).decode()
-                self._say(200, {"kubeconfigs": [{"name": "clusterUser", "value": value}]})
+                self.say(200, {"kubeconfigs": [{"name": "clusterUser", "value": value}]})
             case ("DELETE", None):
                 del world.clusters[key]
                 where = self._operation(key)
                 result = where["Azure-AsyncOperation"].replace("/operations/", "/operationresults/")
-                self._say(202, None, {**where, "Location": result})
+                self.say(202, None, {**where, "Location": result})
             case _:
                 self._fail(405, "MethodNotAllowed", "Not here.")
 
@@ -157,13 +151,4 @@ class _Handler(BaseHTTPRequestHandler):
         return {"Azure-AsyncOperation": f"{self.arm.url}{where}?api-version=2016-03-30"}
 
     def _fail(self, status: int, code: str, message: str) -> None:
-        self._say(status, {"error": {"code": code, "message": message}})
-
-    def _say(self, status: int, body: object, headers: Mapping[str, str] | None = None) -> None:
-        data = json.dumps(body).encode() if body is not None else b""
-        self.send_response(status)
-        for name, value in {"Content-Type": "application/json; charset=utf-8", **(headers or {})}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        self.say(status, {"error": {"code": code, "message": message}})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ from reconciler.azure.login import AzureLogin, credential_of
 from reconciler.core.errors import AccessError, TerminalError, ThrottledError, UnavailableError
 from reconciler.targets.aks.api import Cluster
 from reconciler.targets.aks.attached import AKS_SERVER, AttachedCluster, ClusterId, own_part
+from tests import prefork
+from tests.cli.conftest import commit, environment, git
 from tests.targets.aks.arm import SUBSCRIPTION, Arm, arm_server
 from tests.targets.aks.standin import Fault, Standin
 from tests.vaults.azure import CLIENT, CLIENT_SECRET, TENANT, Azure, azure_server
@@ -230,3 +233,55 @@ def test_a_target_names_a_cluster_by_group_or_by_id() -> None:
     assert ClusterId.of({**named, "subscriptionId": "own"}, "s") == ClusterId("own", "g", "c")
     by_id = {**block, "resourceId": ClusterId("x", "g", "c").resource_id}
     assert ClusterId.of(by_id, "s") == ClusterId("x", "g", "c")
+
+
+SETTINGS = """
+azure:
+  credential: clientSecret
+  tenantId: {tenant}
+  clientId: {client}
+  clientSecretEnv: SECRET
+  authority: localhost:{port}
+  caFile: {ca}
+  managementUrl: {management}
+  subscription: {subscription}
+kubernetes: {{clusters: {clusters}}}
+"""
+FILES = {
+    "inference/score.py": "def init(): pass\ndef run(data): return data\n",
+    "inference/ready.yaml": "kind: InferenceConfig\nmetadata: {name: ready}\n"
+    "spec: {image: example/scorer:1, entryScript: score.py, sourceDirectory: inference}\n",
+    "targets/production.yaml": "kind: Target\nmetadata: {name: production}\n"
+    "spec: {type: aks, aks: {resourceGroup: ml, clusterName: scoring, namespace: ml}}\n",
+    "services/one.yaml": "kind: Service\nmetadata: {name: one}\n"
+    "spec: {target: production, models: [], inference: ready}\n",
+}
+
+
+def test_a_target_that_names_a_cluster_is_planned_for(world: World, tmp_path: Path) -> None:
+    """The command, with the operator's settings: their subscription and identity, and only clusters that they allow."""
+    repo = tmp_path / "repo"
+    for path, text in FILES.items():
+        (repo / path).parent.mkdir(parents=True, exist_ok=True)
+        (repo / path).write_text(text if path.endswith(".py") else f"apiVersion: reconciler/v1\n{text}")
+    git(repo, "init", "--quiet")
+    commit(repo)
+
+    def plan(clusters: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "settings.yaml").write_text(
+            SETTINGS.format(
+                tenant=TENANT, client=CLIENT, port=world.azure.port, ca=world.login.ca_file,
+                management=world.arm.url, subscription=SUBSCRIPTION, clusters=clusters,
+            )
+        )  # fmt: skip
+        words = ("plan", "--settings", str(tmp_path / "settings.yaml"))
+        return prefork.run("reconciler", words, repo, environment(tmp_path / "state", {"SECRET": CLIENT_SECRET}))
+
+    refused = plan("[ml/other]")
+    assert refused.returncode == 12
+    assert "do not allow AKS cluster ml/scoring" in refused.stdout
+    assert world.arm.asked == []
+    planned = plan("[ml/scoring]")
+    assert (planned.returncode, "production/ml:one" in planned.stdout) == (0, True), planned.stdout + planned.stderr
+    assert any(line.endswith("/managedClusters/scoring/listClusterUserCredential") for line in world.arm.asked)
+    assert CLIENT_SECRET not in refused.stdout + refused.stderr + planned.stdout + planned.stderr
