@@ -283,18 +283,23 @@ class EngineChoice:
         asked = str(self._target.block.get("engine") or "auto")
         if asked != "auto":
             return asked, ""
-        try:
-            return str(json.loads(self._file.read_bytes())["engine"]), ""
-        except (OSError, ValueError, KeyError, TypeError):
-            return self._look()
+        recorded = self._recorded()
+        return (recorded, "") if recorded else self._look()
 
     def keep(self) -> None:
         """Records it, so that it does not change when an engine comes or goes."""
-        if str(self._target.block.get("engine") or "auto") != "auto" or self._file.exists():
+        if str(self._target.block.get("engine") or "auto") != "auto" or self._recorded():
             return
         engine, why = self.find()
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._file.write_text(json.dumps({"engine": engine, "why": why}) + "\n", encoding="utf-8")
+
+    def _recorded(self) -> str:
+        """The engine of the record; "" for none that can be read, as a write cut short leaves it."""
+        try:
+            return str(json.loads(self._file.read_bytes())["engine"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
 
     def _look(self) -> tuple[str, str]:
         from reconciler.containers.engine import Engine

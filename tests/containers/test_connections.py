@@ -2,76 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import socketserver
-import threading
 from collections.abc import Iterator
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from reconciler.containers.engine import Engine
 from reconciler.containers.place import EnginePlace
-
-
-class Answers(BaseHTTPRequestHandler):
-    """Says which container it was asked for."""
-
-    protocol_version = "HTTP/1.1"
-    server: Listening
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Quiet."""
-
-    def address_string(self) -> str:
-        """Nobody has an address here."""
-        return ""
-
-    def setup(self) -> None:
-        super().setup()
-        self.server.connections += 1
-
-    def do_GET(self) -> None:
-        data = json.dumps({"Id": self.path.split("/")[3]}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-        if self.path.split("/")[3] == self.server.ends_after:
-            # Without a word, as an engine that ends.
-            self.close_connection = True
-
-
-class Listening(socketserver.ThreadingUnixStreamServer):
-    """An engine's socket."""
-
-    daemon_threads = True
-    connections = 0
-    ends_after = ""
-
-    def __init__(self, address: str) -> None:
-        self.ended = threading.Event()
-        super().__init__(address, Answers)
-
-    def shutdown_request(self, request: Any) -> None:
-        """Closes a connection."""
-        super().shutdown_request(request)
-        self.ended.set()
+from tests.containers.answering import Listening, engine_socket
 
 
 @pytest.fixture
 def listening(tmp_path: Path) -> Iterator[Listening]:
     """One that answers."""
-    with Listening(str(tmp_path / "s")) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with engine_socket(tmp_path / "s") as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def test_looking_at_many_containers_takes_one_connection(listening: Listening) -> None:
