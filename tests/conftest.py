@@ -10,7 +10,15 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("reconciler", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Where a change is judged, the same examples are tried each time, so that it is judged by what it changes; new ones are
+# looked for everywhere else.
+settings.register_profile(
+    "reconciler",
+    max_examples=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="RECONCILER_TEST_REQUIRE" in os.environ,
+)
 settings.load_profile("reconciler")
 
 

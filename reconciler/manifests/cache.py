@@ -16,9 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-from reconciler.core.problems import Position
-from reconciler.manifests.document import Marks
-from reconciler.manifests.repo import Manifest, ManifestFile
+from reconciler.manifests.packing import pack, unpack
+from reconciler.manifests.repo import ManifestFile
 
 _MAGIC = b"reconciler documents\n"
 _MOST_BYTES = 512 << 20
@@ -69,13 +68,7 @@ class DocumentCache:
         if packed is None:
             return None
         self._used.add(key)
-        manifests = tuple(
-            [
-                Manifest(kind, name, description, tags, spec, Position(path, *marks[:2]), Marks(path, *marks), *more)
-                for kind, name, description, tags, spec, marks, *more in marshal.loads(packed)  # noqa: S302
-            ]
-        )
-        return ManifestFile(path, object_id, manifests)
+        return unpack(path, object_id, packed)
 
     def put(self, file: ManifestFile) -> None:
         """Remembers a file; one with problems only in memory, so that its report is always made by this version."""
@@ -85,11 +78,7 @@ class DocumentCache:
             self._fresh[file.path, file.object_id] = file
             return
         key = f"{file.object_id}\0{file.path}"
-        packed = [
-            (m.kind, m.name, m.description, dict(m.tags), m.spec, cast("Marks", m.marks).kept, m.sealed, m.moved_from)
-            for m in file.manifests
-        ]
-        self._stored[key] = marshal.dumps(packed)
+        self._stored[key] = pack(file)
         self._used.add(key)
         self._dirty = True
 

@@ -64,7 +64,8 @@ def variable(value: Any) -> Any:
     """A text or a secret reference, from the normal form of either."""
     if value is None:
         return None
-    return value["value"] if "value" in value else secret(value)
+    literal = value.get("value")
+    return literal if literal is not None else secret(value)
 
 
 _FREE_FORM = frozenset(
@@ -86,14 +87,13 @@ def secret(slot: Mapping[str, Any] | None) -> SecretRef | None:
     """The reference in a secret's slot."""
     if slot is None:
         return None
-    ((source, where),) = slot["valueFrom"].items()
+    ((source, where),) = ((source, where) for source, where in slot["valueFrom"].items() if where is not None)
     return SecretRef(source, _place(source, where))
 
 
 def _place(source: str, where: Any) -> str:
     if source == "keyVault":
-        version = [where["version"]] if "version" in where else []
-        return "/".join([where["vault"].rstrip("/"), where["secret"], *version])
+        return "/".join(filter(None, (where["vault"].rstrip("/"), where["secret"], where.get("version"))))
     return f"{where['file']}#{where['key']}" if source == "sops" else where
 
 

@@ -12,8 +12,9 @@ from reconciler.core.problems import Position, Problem
 from reconciler.manifests.cache import DocumentCache
 from reconciler.manifests.collecting import uncollected
 from reconciler.manifests.document import LIMITS, Limits, Marks
-from reconciler.manifests.reading import DEFAULTS_FILE, read_file, read_large
+from reconciler.manifests.reading import DEFAULTS_FILE, prepare, read_file, read_large
 from reconciler.manifests.repo import Manifest, ManifestFile, Repo
+from reconciler.manifests.together import FEWEST, meanwhile, read_together
 from reconciler.manifests.validate import KIND_NAMES
 
 
@@ -66,8 +67,12 @@ def _files(
     remembered = {e.path: cache.get(e.path, e.object_id) for e in entries} if cache is not None else {}
     unknown = [entry for entry in entries if remembered.get(entry.path) is None]
     read: dict[str, ManifestFile] = {}
-    for entry, data in zip(unknown, tree.read_all(unknown, limits.bytes), strict=True):
-        file = read[entry.path] = _read(tree, entry, data, limits)
+    # Reading needs much to be loaded, for which there is time while Git looks for many files.
+    found = tree.read_all(unknown, limits.bytes)
+    if len(unknown) >= FEWEST:
+        found = meanwhile(prepare, found)
+    for file in read_together(zip(unknown, found, strict=True), lambda entry, data: _read(tree, entry, data, limits)):
+        read[file.path] = file
         if cache is not None:
             cache.put(file)
     return {e.path: _kept(known.get(e.path), remembered.get(e.path) or read[e.path]) for e in entries}

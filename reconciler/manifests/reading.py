@@ -55,6 +55,15 @@ def read_file(path: str, object_id: str, data: bytes, limits: Limits) -> Manifes
     return ManifestFile(path, object_id, tuple(manifests), tuple(problems), tuple(unreadable))
 
 
+def prepare() -> None:
+    """Loads what reading needs, which is not loaded before there is something to read."""
+    from reconciler.manifests.kinds.documents import Service
+    from reconciler.manifests.yaml import parse
+
+    parse(b"{}", "")
+    Service.model_rebuild()
+
+
 def read_large(path: str, object_id: str, beginning: bytes, size: int, limits: Limits) -> ManifestFile:
     """What is to be said of a file that is too large to be read."""
     if not _marked(beginning) and (not _ours(path) or path.startswith(_MIXED)):

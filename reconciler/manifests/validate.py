@@ -50,19 +50,25 @@ def validate(document: Document) -> tuple[Manifest | None, list[Problem]]:
     for index, spec in specs.items():
         data["spec"]["overrides"][index]["spec"] = spec
     metadata = data.get("metadata", {})
+    spec = given(data["spec"])
     manifest = Manifest(
         kind=data["kind"],
         name=metadata.get("name", "defaults"),
         description=metadata.get("description", ""),
         tags=metadata.get("tags", {}),
-        spec=data["spec"],
+        spec=spec,
         position=marks.at(""),
         # An inference config keeps places of its files in what is made of it.
         marks=marks.settled() if data["kind"] == "InferenceConfig" else marks,
-        sealed=sealed_in(data["spec"]),
+        sealed=sealed_in(spec),
         moved_from=metadata.get("movedFrom") or "",
     )
     return manifest, []
+
+
+def given(spec: dict[str, Any]) -> dict[str, Any]:
+    """A `spec` without the keys whose value is null: an empty optional key says no more than a missing one."""
+    return spec if None not in spec.values() else {key: value for key, value in spec.items() if value is not None}
 
 
 def _header(value: dict[str, Any], marks: Marks) -> list[Problem]:

@@ -10,7 +10,7 @@ from reconciler.core.problems import Problem
 from reconciler.core.values import lookup
 from reconciler.manifests.kinds.overlay import DOCUMENT_KINDS, partial_spec_of, spec_of
 from reconciler.manifests.repo import Places
-from reconciler.manifests.validate import problems_of
+from reconciler.manifests.validate import given, problems_of
 
 
 def check_overrides(document: dict[str, Any], marks: Places) -> tuple[dict[int, dict[str, Any]], list[Problem]]:
@@ -46,4 +46,4 @@ def checked(kind: str, name: str, spec: Any, places: Places) -> tuple[dict[str, 
     except ValidationError as error:
         document = {"kind": kind, "metadata": {"name": name}, "spec": spec}
         return None, problems_of(error, document, places, model, ("spec",))
-    return found.model_dump(by_alias=True, exclude_unset=True), []
+    return given(found.model_dump(by_alias=True, exclude_unset=True)), []
