@@ -12,6 +12,8 @@ from reconciler.core.values import digest
 # Where an image is not pushed, its name begins with this, so that it is told apart in `docker images`.
 LOCAL_PREFIX = "reconciler"
 DIGITS = 12
+# Counts up when targets begin to ask something of the scoring runtime that the one in images made before refuses.
+RUNTIME_INTERFACE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ def image_name(deployment: Deployment, default_base: str) -> ImageName:
     """The name of the image that a deployment needs.
 
     The versions of the recipe and of the scoring runtime are not part of it: a new release of this program must not
-    replace every image. Which ones an image was built with stands in its labels and its spec.
+    replace every image. Which ones an image was built with stands in its labels and its spec. Only where a runtime
+    would not understand what it is started with, it is another image.
 
     Args:
         default_base: What is built on where the inference config names no `baseImage`.
@@ -59,6 +62,7 @@ def image_name(deployment: Deployment, default_base: str) -> ImageName:
             "entry": [entry.path, entry.object_id, entry.single_file],
             "models": sorted([m.name, m.version, m.digest or "", m.file_name] for m in deployment.models),
             "extraSteps": image.extra_steps.data.hex() if image.extra_steps else None,
+            "interface": RUNTIME_INTERFACE,
             "gpu": [image.enable_gpu, image.cuda_version],
         }
     )

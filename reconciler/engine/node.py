@@ -16,7 +16,7 @@ from reconciler.core.driver import Driver, Endpoint, InProgress
 from reconciler.core.errors import ReconcilerError, Retry, TargetError, TimedOutError, UnavailableError
 from reconciler.core.outputs import fill_change
 from reconciler.core.record import confirmed, intended, undone
-from reconciler.core.resources import Baseline, Observation, Observed, Pending, ResourceId
+from reconciler.core.resources import Baseline, Health, Observation, Observed, Pending, ResourceId
 from reconciler.core.secrets import Secret
 from reconciler.core.values import unknowns, walk
 from reconciler.engine.clock import Clock
@@ -287,6 +287,11 @@ class Node:
 
     # Tests
 
+    def _unreachable(self) -> str:
+        """Why there is nothing to send tests to: as a rule because what was made does not come up."""
+        found = self.answered
+        return found.reason if found and found.reason and found.health is not Health.HEALTHY else "it has no address"
+
     def _test(self) -> None:
         if self.state is State.WAITING:
             self.move(Signal.NEXT_TEST)
@@ -295,7 +300,7 @@ class Node:
         driver = self.around.driver
         address = driver.address(self.id, staged=staged) if isinstance(driver, Endpoint) else None
         if address is None:
-            self._failed_step("it cannot be tested: it has no address", "tests-failed")
+            self._failed_step(f"it cannot be tested: {self._unreachable()}", "tests-failed")
             return
         tests = change.desired.tests if change.desired else ()
         # Imported where there is something to test, since the HTTP client takes a tenth of a second to load.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +26,7 @@ from reconciler.core.deployment import (
     Target,
 )
 from reconciler.core.errors import InvalidError, TerminalError
-from reconciler.core.images import image_name
+from reconciler.core.images import RUNTIME_INTERFACE, image_name
 from reconciler.core.policy import FieldPolicy
 
 BASE = "python:{python}-slim"
@@ -224,3 +227,20 @@ def test_the_default_base_follows_the_declared_python() -> None:
         "3.11",
         "3.11",
     ]
+
+
+def test_images_follow_from_what_their_runtime_understands() -> None:
+    """An option that is new, gone or renamed may keep older images from starting: then the number counts up."""
+    told = subprocess.run(
+        [sys.executable, "-m", "reconciler.serving", "--help"], capture_output=True, text=True, check=True
+    )
+    options = {found for line in told.stdout.splitlines() for found in re.findall(r"^ {2}.*?(--[a-z][a-z-]*)", line)}
+    assert (RUNTIME_INTERFACE, " ".join(sorted(options))) == (
+        2,
+        "--access-log --body-timeout-seconds --compat --concurrency --control-fd --cors --drain-idle-seconds "
+        "--entry --fd --graceful-seconds --header-timeout-seconds --help --hold --host --keep-alive-seconds "
+        "--keys-file --log-format --log-level --max-body-bytes --max-wait-ms --metrics-file --metrics-public "
+        "--metrics-slot --model-dir --nan --numpy --path-prefix --port --queue --service-name "
+        "--service-version --source-dir --swagger --swagger-public --timeout-ms --tls-cert --tls-key --uds "
+        "--version --workers",
+    )
