@@ -34,6 +34,12 @@ class Looks:
         self._known = known
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._last: dict[str, tuple[float, Observation]] = {}
+        self._rest: dict[str, float] = {}
+
+    def worth(self, target: str, not_before: float) -> float:
+        """When to ask for an observation: looking takes at most a third of the time, however many wait for it."""
+        began, _ = self._last.get(target, (float("-inf"), None))
+        return not_before if began >= not_before else max(not_before, self._rest.get(target, not_before))
 
     def look(self, target: str, not_before: float) -> Observation:
         """An observation begun at or after a monotonic time; a target that is down gives an unavailable one."""
@@ -47,6 +53,8 @@ class Looks:
             except TargetError as exc:
                 observation = Observation(target, Completeness.UNAVAILABLE, missing=exc.message)
             self._last[target] = (began, observation)
+            ended = self._clock.monotonic()
+            self._rest[target] = ended + 2.0 * (ended - began)
             return observation
 
 
@@ -95,7 +103,7 @@ class Apply:
                 self.moves,
             )
             self.nodes[change.id] = Node(change, around, self._prior(change))
-        _Schedule(self).run()
+        _Schedule(self, looks).run()
         return [node.result() for node in self.nodes.values()]
 
     def _prior(self, change: Change) -> Baseline | None:
@@ -141,14 +149,18 @@ class Apply:
 class _Schedule:
     """Which node is moved on next: those whose needs are met, oldest due first, within each target's limit."""
 
-    def __init__(self, run: Apply) -> None:
+    def __init__(self, run: Apply, looks: Looks) -> None:
         self._run = run
+        self._looks = looks
         self._wake = threading.Event()
         self._lock = threading.Lock()
         self._returned: list[Node] = []
         self._fatal: BaseException | None = None
         self._running: dict[str, int] = defaultdict(int)
         self._ready: dict[str, deque[Node]] = defaultdict(deque)
+        # Those that wait for what they began: one look tells all of them, so one at a time asks for it.
+        self._awaiting: dict[str, deque[Node]] = defaultdict(deque)
+        self._looking: dict[str, Node] = {}
         self._timers: list[tuple[float, int, Node]] = []
         self._count = count()
         self._needs = run.needs()
@@ -168,7 +180,7 @@ class _Schedule:
         self._run.cancel.listen(self._wake)
         try:
             with ThreadPoolExecutor(run.workers, thread_name_prefix="apply") as pool:
-                while self._open or any(self._running.values()):
+                while self._going:
                     self._wake.clear()
                     self._collect()
                     now = clock.monotonic()
@@ -179,10 +191,14 @@ class _Schedule:
                         self._stop()
                     else:
                         self._start(pool, now)
-                    if self._open or any(self._running.values()):
+                    if self._going:
                         clock.wait(self._wake, self._pause(now, deadline))
         finally:
             self._run.cancel.ignore(self._wake)
+
+    @property
+    def _going(self) -> bool:
+        return bool(self._open or self._looking or any(self._running.values()))
 
     def _work(self, node: Node) -> None:
         try:
@@ -199,7 +215,16 @@ class _Schedule:
     def _start(self, pool: ThreadPoolExecutor, now: float) -> None:
         while self._timers and self._timers[0][0] <= now:
             node = heappop(self._timers)[2]
-            self._ready[node.id.target].append(node)
+            if not node.awaiting:
+                self._ready[node.id.target].append(node)
+            elif (worth := self._looks.worth(node.id.target, node.due)) > now:
+                heappush(self._timers, (worth, next(self._count), node))
+            else:
+                self._awaiting[node.id.target].append(node)
+        for target, waiting in self._awaiting.items():
+            if waiting and target not in self._looking:
+                self._looking[target] = waiting.popleft()
+                pool.submit(self._work, self._looking[target])
         for target, waiting in self._ready.items():
             limit = self._run.drivers[target].capabilities.parallel
             while waiting and self._running[target] < limit:
@@ -213,7 +238,10 @@ class _Schedule:
         with self._lock:
             returned, self._returned = self._returned, []
         for node in returned:
-            self._running[node.id.target] -= 1
+            if self._looking.get(node.id.target) is node:
+                del self._looking[node.id.target]
+            else:
+                self._running[node.id.target] -= 1
             if node.final:
                 self._ended(node)
             else:
@@ -246,9 +274,11 @@ class _Schedule:
 
     def _stop(self) -> None:
         """Nothing new is begun; what a driver works on right now returns first."""
-        idle = [n for queue in self._ready.values() for n in queue] + [n for _, _, n in self._timers]
+        queues = (*self._ready.values(), *self._awaiting.values())
+        idle = [n for queue in queues for n in queue] + [n for _, _, n in self._timers]
         idle += [n for n in self._run.nodes.values() if n.state is State.WAITING and self._needs[n.id]]
         self._ready.clear()
+        self._awaiting.clear()
         self._timers.clear()
         for node in idle:
             if not node.final:

@@ -248,9 +248,8 @@ class Node:
             if before and (self.renames or self.prior is None or self.prior.sent is None):
                 # Before what was made is confirmed: after a crash in between, the keys are those it was made with.
                 self.around.store.move_keys(change.service, before)
-            self.around.store.put(confirmed(change, self._answer(change), self.prior))
+            self.around.store.put(confirmed(change, self._answer(change), self.prior), settled=True)
             self._forget_former()
-        self.around.store.drop_holds([self.id])
         self.move(Signal.STEP_DONE)
 
     def _answer(self, change: Change) -> Observed:

@@ -16,7 +16,7 @@ from reconciler.core.approval import Approval
 from reconciler.core.dataclass import dataclass, field
 from reconciler.core.deployment import Target
 from reconciler.core.drifting import Memory
-from reconciler.core.errors import InvalidError, StateError
+from reconciler.core.errors import InvalidError, ReconcilerError, StateError
 from reconciler.core.resources import Baseline, ResourceId
 from reconciler.core.situation import Hold
 from reconciler.engine.clock import Clock
@@ -57,6 +57,16 @@ class Request:
     result: Mapping[str, Any]
 
 
+@dataclass
+class _Batch:
+    """Baselines that are written together."""
+
+    rows: list[tuple[Baseline, str]] = field(default_factory=list[tuple[Baseline, str]])
+    settled: list[ResourceId] = field(default_factory=list[ResourceId])
+    written: bool = False
+    error: Exception | None = None
+
+
 class Store:
     """The record of one installation.
 
@@ -70,6 +80,9 @@ class Store:
         self._lock = threading.RLock()
         self._lease: Lease | None = None
         self._cache: dict[ResourceId, Baseline] | None = None
+        self._handed_out = False
+        self._gathering = threading.Lock()
+        self._batch = _Batch()
 
     # --- the lease
 
@@ -151,6 +164,7 @@ class Store:
     def baselines(self) -> Mapping[ResourceId, Baseline]:
         """Every baseline; the same objects each time while we hold the lease and they do not change."""
         with self._lock:
+            self._handed_out = True
             if self._cache is not None and self._lease is not None:
                 return self._cache
             with self._read() as connection:
@@ -158,17 +172,46 @@ class Store:
             self._cache = {b.id: b for b in (codec.baseline_from_text(row.id, row.data) for row in rows)}
             return self._cache
 
-    def put(self, *baselines: Baseline) -> None:
-        """Records baselines, all or none."""
+    def put(self, *baselines: Baseline, settled: bool = False) -> None:
+        """Records baselines, all or none; what several threads ask for at once is one transaction.
+
+        Args:
+            settled: What was to be done is done: earlier failures of these resources are forgotten with it.
+        """
         if not baselines:
             return
+        rows = [(baseline, codec.baseline_to_text(baseline)) for baseline in baselines]
+        with self._gathering:
+            batch = self._batch
+            batch.rows += rows
+            batch.settled += [baseline.id for baseline in baselines] if settled else []
         with self._lock:
-            with self._write() as connection:
-                for baseline in baselines:
-                    values = {"target": baseline.id.target, "data": codec.baseline_to_text(baseline)}
-                    _upsert(connection, tables.baselines, {"id": str(baseline.id)}, values)
-            if self._cache is not None:
-                self._cache = {**self._cache, **{b.id: b for b in baselines}}
+            # Whoever comes first writes for all who came meanwhile.
+            if not batch.written:
+                with self._gathering:
+                    if self._batch is batch:
+                        self._batch = _Batch()
+                try:
+                    self._put(batch)
+                except ReconcilerError as exc:
+                    batch.error = exc
+                batch.written = True
+        if batch.error is not None:
+            raise batch.error
+
+    def _put(self, batch: _Batch) -> None:
+        with self._write() as connection:
+            for baseline, text in batch.rows:
+                values = {"target": baseline.id.target, "data": text}
+                _upsert(connection, tables.baselines, {"id": str(baseline.id)}, values)
+            if batch.settled:
+                settled = [str(i) for i in batch.settled]
+                connection.execute(delete(tables.holds).where(tables.holds.c.id.in_(settled)))
+        if self._cache is not None:
+            # What was handed out stays as it was for those who have it.
+            if self._handed_out:
+                self._cache, self._handed_out = dict(self._cache), False
+            self._cache.update((baseline.id, baseline) for baseline, _ in batch.rows)
 
     def forget(self, *ids: ResourceId) -> None:
         """Drops baselines, holds and drift records of resources that are no longer ours or no longer there."""
@@ -258,13 +301,6 @@ class Store:
         """Records a failure and when to try again."""
         with self._write() as connection:
             _upsert(connection, tables.holds, {"id": str(id_)}, {"data": codec.hold_to_text(hold, attempts)})
-
-    def drop_holds(self, ids: Sequence[ResourceId]) -> None:
-        """Forgets failures of what has succeeded since; writes only if there are any."""
-        held = [i for i in ids if i in self.holds()]
-        if held:
-            with self._write() as connection:
-                connection.execute(delete(tables.holds).where(tables.holds.c.id.in_([str(i) for i in held])))
 
     def drift(self) -> dict[ResourceId, Memory]:
         """What is remembered of drift, also of drift that has ended."""

@@ -103,6 +103,16 @@ class Cluster:
         query |= {"dryRun": "All"} if dry else {}
         return self.call("PATCH", path, what, query, body, APPLY, hidden=hidden)
 
+    def make(self, path: str, body: Mapping[str, Any], what: str, *, hidden: bool = False) -> tuple[Json, bool]:
+        """Server-side apply of what is taken for absent; with whether it was.
+
+        Raises:
+            As `apply`.
+        """
+        query = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
+        status, answer = self._call("PATCH", path, what, query, body, APPLY, hidden=hidden)
+        return answer, status == 201
+
     def delete(self, path: str, what: str, *, uid: str, version: str) -> None:
         """Asks for an object and what it owns to go, in that order; one that is gone is fine.
 
@@ -140,6 +150,20 @@ class Cluster:
         Raises:
             TargetError: Of the class that says how to go on.
         """
+        return self._call(method, path, what, query, body, content_type, accept, hidden=hidden)[1]
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        *,
+        hidden: bool = False,
+    ) -> tuple[int, Json]:
         response = self._send(method, path, what, query, body, content_type, accept, preload=True)
         data = self._parsed(response.data)
         if response.status == 401:
@@ -149,7 +173,7 @@ class Cluster:
             wait = response.headers.get("Retry-After", "")
             seconds = float(wait) if wait.isdecimal() else None
             raise refusal(response.status, data, f"{self}: {what}", retry_after=seconds, hidden=hidden)
-        return data
+        return response.status, data
 
     # -- lists and streams ------------------------------------------------------------------------------------------
 
@@ -338,7 +362,8 @@ class Cluster:
         except ImportError as error:
             raise TerminalError("clusters need the package `kubernetes`", hint="install `reconciler[aks]`") from error
         configuration: Any = Configuration()
-        configuration.connection_pool_maxsize = 16
+        # Each watch keeps one for itself; what does not fit in would be connected anew for each request.
+        configuration.connection_pool_maxsize = 64
         try:
             if self._attached is not None:
                 _attach(configuration, self._attached, config)

@@ -8,6 +8,7 @@ from reconciler.core.errors import BusyError, ConflictError, ForeignError, Termi
 from reconciler.core.resources import Desired, Mark, Observed, Owner, ResourceId
 from reconciler.core.values import MISSING, digest, to_json
 from reconciler.targets.aks import fields
+from reconciler.targets.aks.absence import Absence
 from reconciler.targets.aks.api import Cluster
 from reconciler.targets.aks.form import Secrets, mark_of, spec_of, to_object
 from reconciler.targets.aks.kinds import HANDOVER, KINDS, MANAGER, Kind, Place
@@ -40,6 +41,7 @@ class Writer:
         self._cluster = cluster
         self._secrets = secrets
         self._installation = installation
+        self._absence = Absence(cluster)
 
     def write(self, change: Change) -> Json:
         """Makes an object what is wanted; what the API answered.
@@ -49,6 +51,8 @@ class Writer:
             TerminalError: It cannot be what is wanted.
         """
         desired, mark = _wanted(change)
+        if change.action is Action.CREATE and change.observed is None and self._absence.of(change.id):
+            return self._make(change, desired, mark)
         last: ConflictError | None = None
         for _ in range(_TRIES):
             found = self._there(change.id)
@@ -118,6 +122,24 @@ class Writer:
             uid=str(metadata.get("uid")),
             version=str(metadata.get("resourceVersion")),
         )
+
+    def _make(self, change: Change, desired: Desired, mark: Mark) -> Json:
+        """Makes what was absent a second ago; what somebody else made since is left as they made it."""
+        kind, place = KINDS[change.id.kind], Place.of(change.id.name)
+        path, what = kind.path(place.namespace, place.name), f"writing {_name(change.id)}"
+        body = to_object(change.id, desired.spec, mark, self._secrets)
+        try:
+            answer, made = self._cluster.make(path, body, what, hidden=kind.name == "Secret")
+        except ManagerConflictError as error:
+            raise _appeared(change.id) from error
+        found = {"apiVersion": kind.api, "kind": kind.name, **answer}
+        if made:
+            return found
+        if any(owner.manager not in _SCALERS for owner in fields.owners(found).values()):
+            # Applied to nothing but its name, all that was put into their object is taken out again.
+            metadata = {"name": place.name, "namespace": place.namespace}
+            self._cluster.apply(path, {"apiVersion": kind.api, "kind": kind.name, "metadata": metadata}, what)
+        raise _appeared(change.id)
 
     def _send(self, change: Change, desired: Desired, mark: Mark, found: Json | None) -> Json:
         kind, place = KINDS[change.id.kind], Place.of(change.id.name)
@@ -195,6 +217,10 @@ def _name(id_: ResourceId) -> str:
 
 def _gone(id_: ResourceId) -> ConflictError:
     return ConflictError(f"{_name(id_)} is not there any more", hint="it is looked for again")
+
+
+def _appeared(id_: ResourceId) -> ConflictError:
+    return ConflictError(f"{_name(id_)} was made by somebody else meanwhile", hint="it is looked for again")
 
 
 def _wanted(change: Change) -> tuple[Desired, Mark]:

@@ -105,6 +105,8 @@ class Standin:
         self.denied: set[tuple[str, str]] = set()
         # Whether KEDA is installed, which brings a kind of its own.
         self.keda = False
+        # What was made just after a listing, for whoever goes by that.
+        self.unlisted: set[tuple[str, str, str]] = set()
         self.closed = False
         # Tokens of an identity provider, with what they are for, and what this takes them for.
         self.tokens: Mapping[str, str] = {}
@@ -207,7 +209,11 @@ class Standin:
         return self.objects[key]
 
     def _list(self, plural: str, namespace: str, query: dict[str, str]) -> Json:
-        keys = sorted(k for k in self.objects if k[:2] == (plural, namespace) and self._selected(k, query))
+        keys = sorted(
+            k
+            for k in self.objects
+            if k[:2] == (plural, namespace) and k not in self.unlisted and self._selected(k, query)
+        )
         start = int(query.get("continue") or 0)
         limit = self.page or int(query.get("limit") or 0) or len(keys)
         items = [self._shown(key) for key in keys[start : start + limit]]
@@ -430,7 +436,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._text(404, b"404 page not found\n")
             return
         try:
-            answer, code = standin.answer(self.command, split.path, query, body), 200
+            before = set(standin.objects)
+            answer = standin.answer(self.command, split.path, query, body)
+            made = self.command == "PATCH" and _parts(split.path)[:3] not in before
+            code = 201 if made else 200
         except Refused as refused:
             answer, code = refused.body, refused.code
         if fault is not None:

@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from reconciler.core.driver import Endpoint, Events, Logs
-from reconciler.core.errors import AccessError, ForeignError, TerminalError, UnavailableError
-from reconciler.core.resources import Completeness, Desired, Health
+from reconciler.core.errors import AccessError, ConflictError, ForeignError, TerminalError, UnavailableError
+from reconciler.core.resources import Completeness, Desired, Health, ResourceId
 from reconciler.core.secrets import SecretRef, seal
 from reconciler.core.situation import Rails
 from reconciler.core.values import transform
@@ -102,14 +102,63 @@ def test_a_whole_service_comes_and_goes(standin: Standin, driver: AksDriver) -> 
 
 def test_one_look_is_one_list_a_kind(standin: Standin, driver: AksDriver) -> None:
     """However many services there are, and though none of them is there yet."""
-    many = [
-        dataclasses.replace(each, id=each.id._replace(name=f"{each.id.name}-{number}"))
-        for number in range(20)
-        for each in wanted()
-    ]
+    many = many_of(20)
     driver.observe([each.id for each in many])
     assert len(standin.requests) == 15
     assert all("limit=" in path for _, path in standin.requests)
+
+
+def many_of(count: int) -> list[Desired]:
+    """The objects of so many services."""
+
+    def named(id_: ResourceId, number: int) -> ResourceId:
+        return id_._replace(name=f"{id_.name}-{number}")
+
+    return [
+        dataclasses.replace(
+            each, id=named(each.id, number), depends_on=tuple(named(id_, number) for id_ in each.depends_on)
+        )
+        for number in range(count)
+        for each in wanted()
+    ]
+
+
+def test_a_first_apply_asks_for_no_object_before_it_makes_it(standin: Standin, driver: AksDriver) -> None:
+    """Names are listed in their place, and each object is one request."""
+    many = many_of(20)
+    bench = Bench(driver)
+    plan = bench.plan(many)
+    standin.requests.clear()
+    bench.carry_out(plan)
+    assert len(standin.objects) == len(many)
+    asked = [path for method, path in standin.requests if method == "GET" and "limit=" not in path]
+    kinds = {each.id.kind for each in many}
+    assert len(asked) <= 4 * len(kinds)
+    assert len(standin.writes) == len(many)
+
+
+def test_what_somebody_made_meanwhile_is_left_as_it_was(standin: Standin, driver: AksDriver) -> None:
+    """Though the last listing did not have it, nothing of ours stays in it."""
+    many = many_of(8)
+    place = ("serviceaccounts", "ml", "diabetes-7")
+    standin.put(place, {"metadata": {"labels": {"team": "theirs"}}, "automountServiceAccountToken": False})
+    standin.unlisted.add(place)
+    before = standin.show(place)
+    bench = Bench(driver)
+    plan = bench.plan(many)
+    change = next(c for c in plan.changes if c.id.name == "ml:diabetes-7" and c.id.kind == "ServiceAccount")
+    others = [c for c in plan.changes if c.id.kind == "ServiceAccount" and c is not change]
+    for other in others:
+        driver.apply(other)
+    with pytest.raises(ConflictError, match="meanwhile"):
+        driver.apply(change)
+    after = standin.show(place)
+    assert {**after, "metadata": {**after["metadata"], "resourceVersion": ""}} == {
+        **before,
+        "metadata": {**before["metadata"], "resourceVersion": ""},
+    }
+    with pytest.raises(ForeignError):
+        driver.apply(change)
 
 
 def test_a_listing_that_expires_begins_anew(standin: Standin, driver: AksDriver) -> None:
