@@ -34,12 +34,19 @@ class Looks:
         self._known = known
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._last: dict[str, tuple[float, Observation]] = {}
-        self._rest: dict[str, float] = {}
+        self._ended: dict[str, tuple[float, float]] = {}
 
-    def worth(self, target: str, not_before: float) -> float:
-        """When to ask for an observation: looking takes at most a third of the time, however many wait for it."""
+    def worth(self, target: str, not_before: float, *, busy: bool) -> float:
+        """When to ask for an observation: looking takes at most a third of the time, however many wait for it.
+
+        Args:
+            busy: There are calls to make: then a tenth is enough.
+        """
         began, _ = self._last.get(target, (float("-inf"), None))
-        return not_before if began >= not_before else max(not_before, self._rest.get(target, not_before))
+        if began >= not_before or target not in self._ended:
+            return not_before
+        ended, seconds = self._ended[target]
+        return max(not_before, ended + seconds * (9.0 if busy else 2.0))
 
     def look(self, target: str, not_before: float) -> Observation:
         """An observation begun at or after a monotonic time; a target that is down gives an unavailable one."""
@@ -54,7 +61,7 @@ class Looks:
                 observation = Observation(target, Completeness.UNAVAILABLE, missing=exc.message)
             self._last[target] = (began, observation)
             ended = self._clock.monotonic()
-            self._rest[target] = ended + 2.0 * (ended - began)
+            self._ended[target] = (ended, ended - began)
             return observation
 
 
@@ -217,7 +224,7 @@ class _Schedule:
             node = heappop(self._timers)[2]
             if not node.awaiting:
                 self._ready[node.id.target].append(node)
-            elif (worth := self._looks.worth(node.id.target, node.due)) > now:
+            elif (worth := self._looks.worth(target := node.id.target, node.due, busy=bool(self._ready[target]))) > now:
                 heappush(self._timers, (worth, next(self._count), node))
             else:
                 self._awaiting[node.id.target].append(node)
