@@ -75,12 +75,14 @@ def _health(snapshot: Snapshot, limit: float) -> Response:
             "runningSeconds": round(snapshot.now - state.running_since, 3) if state.running_since else None,
         }
     body = {"ok": not silent, "limitSeconds": limit, "silent": sorted(silent), "targets": targets}
+    body |= {"standby": snapshot.standby} if snapshot.standby else {}
     return _json(body, 503 if silent else 200)
 
 
 def _ready(snapshot: Snapshot) -> Response:
     waiting = sorted(name for name, status in snapshot.targets.items() if status.last is None)
     body = {"ok": snapshot.ready, "loaded": snapshot.loaded, "stopping": snapshot.stopping, "waitingFor": waiting}
+    body |= {"standby": snapshot.standby} if snapshot.standby else {}
     return _json(body, 200 if snapshot.ready else 503)
 
 
@@ -109,6 +111,7 @@ def status_of(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "version": STATUS_VERSION,
         "installation": report.installation,
+        "standby": snapshot.standby,
         "revision": snapshot.revision,
         "environment": report.environment,
         "sourceError": snapshot.source_error,

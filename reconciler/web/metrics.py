@@ -83,6 +83,9 @@ class BoardCollector(Collector):
         loaded = InfoMetricFamily("reconciler_revision", "The revision that targets are reconciled to.")
         loaded.add_metric((), {"revision": snapshot.revision, "environment": snapshot.report.environment})
         yield loaded
+        yield GaugeMetricFamily(
+            "reconciler_leader", "1 where this replica applies, 0 where it stands by.", float(not snapshot.standby)
+        )
         yield GaugeMetricFamily("reconciler_queue_depth", "Targets that wait for a worker.", snapshot.queue_depth)
         yield GaugeMetricFamily(
             "reconciler_source_up", "Whether the manifest repo can be read.", float(not snapshot.source_error)

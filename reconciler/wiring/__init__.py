@@ -3,6 +3,7 @@
 Two ways lead out of here: `offline` renders without store, identity or access; `installation` opens everything.
 """
 
+from reconciler.wiring.clusters import leader_election
 from reconciler.wiring.drivers import TargetDrivers
 from reconciler.wiring.models import asked, looked_at, model_settings
 from reconciler.wiring.opening import Installation, daemon_parts, importing, installation, origin_of, publisher
@@ -20,6 +21,7 @@ __all__ = [
     "document_cache",
     "importing",
     "installation",
+    "leader_election",
     "load_settings",
     "looked_at",
     "make_private",

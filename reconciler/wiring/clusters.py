@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import secrets
+import socket
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from reconciler.core.deployment import Target
+    from reconciler.core.driver import Right
     from reconciler.engine.secrets import Keyring
     from reconciler.settings import Settings
     from reconciler.targets.aks.attached import AttachedCluster
     from reconciler.targets.aks.driver import AksDriver
+    from reconciler.targets.aks.leading import LeaseElection
     from reconciler.targets.aks.render import AksRenderer, Images
 
 
@@ -37,8 +42,35 @@ def aks_driver(target: Target, settings: Settings | None, keyring: Keyring, id_:
     )
     namespace = str(target.block["namespace"])
     kinds = ("ScaledObject",) if target.block["autoscaler"] == "keda" else ()
-    secrets = Secrets(keyring.reveal, keyring.seal)
-    return AksDriver(target.name, id_, cluster, secrets, _images(settings, certain=True), namespace, kinds)
+    sealing = Secrets(keyring.reveal, keyring.seal)
+    images, more = _images(settings, certain=True), _leader_rights(target, settings)
+    return AksDriver(target.name, id_, cluster, sealing, images, namespace, kinds, more)
+
+
+def leader_election(settings: Settings | None) -> LeaseElection | None:
+    """What several daemons agree by on the one that applies; None where the settings ask for nothing."""
+    lease = settings.kubernetes.leader_lease if settings is not None else None
+    if settings is None or lease is None or not lease.namespace:
+        return None
+    from reconciler.engine.clock import SystemClock
+    from reconciler.targets.aks.api import Cluster
+    from reconciler.targets.aks.leading import LeaseElection, Times
+
+    clock, times = SystemClock(), Times()
+    kubeconfig = settings.kubernetes.kubeconfig
+    cluster = Cluster("leader lease", kubeconfig=kubeconfig, context=lease.context, patience=times.deadline / 2)
+    identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"
+    return LeaseElection(cluster, lease.namespace, lease.name, identity, clock.monotonic, clock.now, times)
+
+
+def _leader_rights(target: Target, settings: Settings | None) -> Sequence[Right]:
+    """Those of the Lease, where it is in the cluster that the target means."""
+    lease = settings.kubernetes.leader_lease if settings is not None else None
+    if lease is None or not lease.namespace or lease.context != str(target.block.get("kubeContext") or ""):
+        return ()
+    from reconciler.targets.aks.leading import lease_rights
+
+    return lease_rights(lease.namespace)
 
 
 def _attached(target: Target, settings: Settings | None) -> AttachedCluster | None:

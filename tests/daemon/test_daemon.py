@@ -236,6 +236,58 @@ def test_a_daemon_that_loses_its_lease_stops(rig: Rig):
     assert [a for a in rig.store.history() if a not in writes] == []
 
 
+class Elected:
+    """An election that is won, and lost when a test says so."""
+
+    holder, retry_seconds = "me", 0.01
+
+    def __init__(self) -> None:
+        self.lost = False
+
+    def attempt(self) -> bool:
+        return True
+
+    def keep(self) -> None:
+        pass
+
+    def check(self) -> None:
+        if self.lost:
+            raise StaleError("this replica leads no more")
+
+    def release(self) -> None:
+        pass
+
+
+def test_a_replica_that_leads_no_more_writes_nothing(rig: Rig):
+    """Not to a target, not to the record: it stops with the exit code for that, though nobody took its record."""
+    rig.commit(service("a"))
+    election = Elected()
+    with rig.running(rig.make(election=election)) as daemon:
+        rig.settled(daemon, lambda s: s.ready and s.report.services)
+        calls = list(rig.worlds["east"].calls)
+        history = rig.store.history()
+        election.lost = True
+        rig.commit(service("a", size=2))
+        rig.worlds["east"].happen("something")
+        until(lambda: daemon.codes)
+    assert daemon.codes == [14]
+    assert rig.worlds["east"].calls == calls
+    assert rig.store.history() == history
+
+
+def test_a_replica_that_leads_waits_for_no_other_writer(rig: Rig):
+    """The record's lease of one that was elected before ends at once: its later writes fail."""
+    rig.commit(service("a"))
+    with rig.store.writing("daemon") as before:
+        second = Rig(rig.folder)
+        with second.running(second.make(election=Elected())) as daemon:
+            second.settled(daemon, lambda s: s.ready)
+            assert not before.lost.is_set()
+            with pytest.raises(StaleError):
+                rig.store.put_fact("late", 1)
+        second.close()
+
+
 def test_a_source_that_breaks_leaves_the_last_good_revision_standing(rig: Rig):
     """The daemon says so, heals drift from what it knows, and goes on when the source is back."""
     rig.commit(service("a"))

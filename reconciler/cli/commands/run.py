@@ -15,6 +15,8 @@ from reconciler.engine.requests import WAKE_FILE
 
 if TYPE_CHECKING:
     from reconciler.engine.daemon.parts import Parts as DaemonParts
+    from reconciler.engine.daemon.standby import Election
+    from reconciler.web.metrics import Metrics
 
 
 def configure(parser: Parser) -> None:
@@ -38,16 +40,35 @@ def configure(parser: Parser) -> None:
 
 def run(arguments: Namespace, console: Console) -> int:
     """Runs until told to stop."""
-    from reconciler.engine.daemon.daemon import Daemon
     from reconciler.engine.daemon.logs import configure_logging
+    from reconciler.engine.daemon.standby import StandBy
     from reconciler.web.app import serving
     from reconciler.web.metrics import Metrics
 
     gc.enable()
     session = Session(arguments)
-    places, settings = session.places, session.settings
+    settings = session.settings
     level = "debug" if console.verbose else settings.log.level if settings else "info"
     configure_logging(arguments.log_format or (settings.log.format if settings else "auto"), level, sys.stderr)
+    metrics = Metrics()
+    listen = arguments.listen or (settings.daemon.listen if settings else DEFAULT_LISTEN)
+    election = wiring.leader_election(settings)
+    if election is None:
+        return _daemon(arguments, session, metrics, listen, None)
+    # A replica that stands by opens no state: it is the leader's alone, wherever it is shared from.
+    try:
+        code = StandBy(election, serving(listen, Metrics())).wait()
+        return code if code is not None else _daemon(arguments, session, metrics, listen, election)
+    finally:
+        election.release()
+
+
+def _daemon(arguments: Namespace, session: Session, metrics: Metrics, listen: str, election: Election | None) -> int:
+    """Applies, until told to stop."""
+    from reconciler.engine.daemon.daemon import Daemon
+    from reconciler.web.app import serving
+
+    places, settings = session.places, session.settings
     store = wiring.open_store(places)
     try:
         wanted = wiring.source_settings(session.repo, session.ref, session.path, settings)
@@ -58,8 +79,6 @@ def run(arguments: Namespace, console: Console) -> int:
             anew = wiring.source_settings(fresh.repo, fresh.ref, fresh.path, fresh.settings)
             return wiring.daemon_parts(places, fresh.settings, anew, store, fresh.environment)
 
-        metrics = Metrics()
-        listen = arguments.listen or (settings.daemon.listen if settings else DEFAULT_LISTEN)
         daemon = Daemon(
             parts,
             store,
@@ -67,6 +86,7 @@ def run(arguments: Namespace, console: Console) -> int:
             reload=reload,
             wake_file=places.state_dir / WAKE_FILE,
             observers=(metrics,),
+            election=election,
         )
         return daemon.run()
     finally:

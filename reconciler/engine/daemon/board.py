@@ -107,7 +107,11 @@ class TargetStatus:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything at one moment."""
+    """Everything at one moment.
+
+    Args:
+        standby: Who applies in place of this replica; empty where it does so itself.
+    """
 
     now: float
     installation: str
@@ -119,10 +123,13 @@ class Snapshot:
     report: Report
     problems: tuple[Problem, ...]
     queue_depth: int
+    standby: str = ""
 
     @property
     def ready(self) -> bool:
-        """A revision is loaded and every target has been reconciled at least once."""
+        """A revision is loaded and every target has been reconciled at least once; or this replica only stands by."""
+        if self.standby:
+            return not self.stopping
         done = all(status.last is not None for status in self.targets.values())
         return self.loaded and done and not self.stopping
 
@@ -158,6 +165,7 @@ class Board:
         self._source_error = ""
         self._loaded = False
         self._stopping = False
+        self._standby = ""
         self._problems: tuple[Problem, ...] = ()
         self._version = 0
         self._targets: dict[str, TargetStatus] = {}
@@ -218,6 +226,11 @@ class Board:
         for observer in self._observers:
             observer(record)
 
+    def stands_by(self, holder: str) -> None:
+        """Another replica applies."""
+        with self._changed:
+            self._standby = holder
+
     def stopping(self) -> None:
         """The daemon is about to end."""
         with self._changed:
@@ -241,6 +254,7 @@ class Board:
                 self._report(),
                 self._problems,
                 depth,
+                self._standby,
             )
 
     @property

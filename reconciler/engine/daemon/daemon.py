@@ -28,6 +28,7 @@ from reconciler.engine.daemon.parts import Parts, Serve, Server
 from reconciler.engine.daemon.published import Published
 from reconciler.engine.daemon.queue import SOURCE, Queue, Work
 from reconciler.engine.daemon.signals import Ending, Signals
+from reconciler.engine.daemon.standby import Election
 from reconciler.engine.daemon.triggers import POLL, WATCH, EventBook, EventThreads, Threads, polling, watching
 from reconciler.engine.daemon.worker import Run, TargetWorker
 from reconciler.engine.outcome import Outcome
@@ -46,6 +47,10 @@ LIGHT = frozenset({WATCH, POLL})
 HARD = 130
 
 
+def _always() -> None:
+    """Nothing but the lease of the state says who may write."""
+
+
 @dataclass(slots=True)
 class _Running:
     cancel: Cancel
@@ -62,6 +67,7 @@ class Daemon:
         reload: Makes the parts anew, for SIGHUP; raises ReconcilerError where the settings cannot be used.
         wake_file: Touched by commands that queue a request (`<state>/wake`).
         observers: Told of every finished reconcile (metrics).
+        election: What made this the one replica that applies, and says whether it still is; None where it is alone.
         signals: Whether to handle SIGTERM, SIGINT and SIGHUP; only possible in the main thread.
         jitter: A random number in [0, 1) for each call.
         new_id: A short id for each reconcile.
@@ -78,6 +84,7 @@ class Daemon:
         reload: Callable[[], Parts] | None = None,
         wake_file: Path | None = None,
         observers: Iterable[Observer] = (),
+        election: Election | None = None,
         signals: bool = True,
         jitter: Callable[[], float] = lambda: secrets.randbelow(1000) / 1000.0,
         new_id: Callable[[], str] = lambda: secrets.token_hex(4),
@@ -87,6 +94,7 @@ class Daemon:
         self.clock: Clock = clock or SystemClock()
         self._parts = parts
         self._serve = serve
+        self._election = election
         self._reload = reload
         self._jitter = jitter
         self._new_id = new_id
@@ -133,6 +141,11 @@ class Daemon:
             InvalidError: The address of the web server cannot be had.
         """
         holder = self.store.holder()
+        if holder is not None and self._election is not None:
+            # Whoever was elected before wrote here last, and may write no more: it need not be waited for.
+            self._election.check()
+            self.store.end_lease(holder.fence, "the replica that leads now")
+            holder = None
         if holder is not None:
             raise StaleError(
                 f"another writer is at work on this state: {holder.describe()}"
@@ -142,7 +155,8 @@ class Daemon:
         server = self._serve(self.board, self._parts.options, self.published) if self._serve is not None else None
         try:
             address = server.address if server is not None else ""
-            with self.store.writing("daemon", address) as lease, Signals(self, self._handle_signals):
+            allowed = self._election.check if self._election is not None else _always
+            with self.store.writing("daemon", address, allowed) as lease, Signals(self, self._handle_signals):
                 self._lease = lease
                 return self._work(address, server)
         finally:
@@ -238,7 +252,7 @@ class Daemon:
         while self._ending is None:
             self._wake.clear()
             now = self.clock.monotonic()
-            if self._lease is not None and self._lease.lost.is_set():
+            if self._lease is not None and not self._lease.held:
                 self._lost()
                 return
             with self._lock:
@@ -260,7 +274,13 @@ class Daemon:
         return self._parts.options.silence_seconds
 
     def _lost(self) -> None:
-        self.end(Ending("another writer took over this state", StaleError.exit_code))
+        reason = "another writer took over this state"
+        try:
+            if self._election is not None:
+                self._election.check()
+        except StaleError as exc:
+            reason = exc.message
+        self.end(Ending(reason, StaleError.exit_code))
 
     def _stop(self) -> list[str]:
         """Ends everything within the grace time; the names of what did not end."""

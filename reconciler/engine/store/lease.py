@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 from sqlalchemy import Connection, Engine, select
@@ -93,16 +94,25 @@ class Lease:
     Args:
         purpose: `daemon`, `apply` … for the message that others get.
         address: Where the holder listens, for those who want to talk to it.
+        allowed: Fails with StaleError when this process may write no more for another reason than the lease.
 
     `lost` is set as soon as it is known that somebody else holds it.
     """
 
-    def __init__(self, engine: Engine, clock: Clock, purpose: str, address: str = "") -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        purpose: str,
+        address: str = "",
+        allowed: Callable[[], None] = lambda: None,
+    ) -> None:
         self._engine = engine
         self._clock = clock
         self._holder = secrets.token_hex(8)
         self._purpose = purpose
         self._address = address
+        self._allowed = allowed
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.fence = 0
@@ -170,12 +180,29 @@ class Lease:
             )
             self.check(connection)
 
+    @property
+    def held(self) -> bool:
+        """Whether nothing is known that forbids this process to write."""
+        try:
+            self._permitted()
+        except StaleError:
+            return False
+        return not self.lost.is_set()
+
+    def _permitted(self) -> None:
+        try:
+            self._allowed()
+        except StaleError:
+            self.lost.set()
+            raise
+
     def check(self, connection: Connection) -> None:
-        """Fails the transaction if a later holder has taken over.
+        """Fails the transaction if a later holder has taken over, or if this process may write no more.
 
         Raises:
             StaleError: The lease was lost; nothing of the transaction stays.
         """
+        self._permitted()
         row = connection.execute(select(lease.c.fence)).first()
         if row is None or row.fence != self.fence:
             self.lost.set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -87,13 +87,16 @@ class Store:
     # --- the lease
 
     @contextmanager
-    def writing(self, purpose: str, address: str = "") -> Generator[Lease]:
+    def writing(self, purpose: str, address: str = "", allowed: Callable[[], None] = lambda: None) -> Generator[Lease]:
         """Holds the lease for as long as the block runs.
+
+        Args:
+            allowed: Fails with StaleError when nothing may be written any more, whoever holds the lease.
 
         Raises:
             StaleError: Somebody else is at work.
         """
-        lease = Lease(self._engine, self._clock, purpose, address)
+        lease = Lease(self._engine, self._clock, purpose, address, allowed)
         with self._guarded():
             lease.take()
         lease.keep()

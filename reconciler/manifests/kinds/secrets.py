@@ -1,7 +1,7 @@
 """Secrets in manifests: by reference only, and the one type that says where a secret's value is found.
 
 Every field that takes a secret is a `SecretSlot`, a `Variable`, or a mapping of those. Nothing here grants anything:
-where references may lead is the operator's to say (`reconciler.settings.SecretPlaces`).
+where references may lead is the operator's to say (`reconciler.settings.groups.SecretPlaces`).
 """
 
 import re

@@ -41,6 +41,7 @@ class Cluster:
         context: Of the kubeconfig; "" for its current one.
         allowed: Contexts that may be used; None for all.
         attached: The AKS cluster that the target names in place of a context.
+        patience: Seconds that an answer may take.
     """
 
     def __init__(
@@ -51,7 +52,9 @@ class Cluster:
         context: str = "",
         allowed: Sequence[str] | None = None,
         attached: AttachedCluster | None = None,
+        patience: float = READ_SECONDS,
     ) -> None:
+        self._patience = patience
         self._name = name
         self._kubeconfig = kubeconfig
         self._context = context
@@ -164,7 +167,7 @@ class Cluster:
         *,
         hidden: bool = False,
     ) -> tuple[int, Json]:
-        response = self._send(method, path, what, query, body, content_type, accept, preload=True)
+        response = self._send(method, path, what, query, body, content_type, accept, preload=True, read=self._patience)
         data = self._parsed(response.data)
         if response.status == 401:
             # Credentials that were good may have been renewed: the next call asks for them anew.
@@ -317,7 +320,7 @@ class Cluster:
         accept: str,
         *,
         preload: bool,
-        read: float | None = READ_SECONDS,
+        read: float | None,
     ) -> Any:
         from urllib3 import Retry, Timeout
         from urllib3.exceptions import HTTPError

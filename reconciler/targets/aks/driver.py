@@ -34,6 +34,7 @@ class AksDriver(AksRenderer):
         installation: Id of this installation; what it did not make is not its own.
         namespace: The target's own; those of resources that are known are looked into, too.
         kinds: Of objects that this cluster has beside those that all have.
+        more: Rights at this cluster that are needed beside those for objects.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class AksDriver(AksRenderer):
         images: Images,
         namespace: str,
         kinds: Collection[str] = (),
+        more: Sequence[Right] = (),
     ) -> None:
         super().__init__(target, images)
+        self._more = more
         self._installation = installation
         self._cluster = cluster
         self._secrets = secrets
@@ -161,7 +164,8 @@ class AksDriver(AksRenderer):
 
     def rights(self, used: Sequence[ResourceId]) -> Sequence[Right]:
         """The least verbs for these objects, in their namespaces and the target's own."""
-        return access.rights({self._namespace}, [id_ for id_ in used if id_.target == self._target], self._kinds)
+        own = [id_ for id_ in used if id_.target == self._target]
+        return [*access.rights({self._namespace}, own, self._kinds), *self._more]
 
     def denied(self, rights: Sequence[Right]) -> Mapping[Right, str]:
         """Asked by one SelfSubjectAccessReview each."""

@@ -33,6 +33,7 @@ KINDS = {
     "horizontalpodautoscalers": "HorizontalPodAutoscaler",
     "poddisruptionbudgets": "PodDisruptionBudget",
     "scaledobjects": "ScaledObject",
+    "leases": "Lease",
 }
 
 
@@ -193,7 +194,23 @@ class Standin:
                 return self._patch(key, body, query)
             if method == "DELETE":
                 return self._delete(key, body)
+            if method == "POST":
+                return self._create((plural, namespace, body["metadata"]["name"]), body, query)
+            if method == "PUT":
+                return self._replace(key, body, query)
         raise Refused(405, "MethodNotAllowed", "not here")
+
+    def _create(self, key: tuple[str, str, str], body: Json, query: dict[str, str]) -> Json:
+        if key in self.objects:
+            raise Refused(409, "AlreadyExists", f'{key[0]} "{key[2]}" already exists', kind=key[0], name=key[2])
+        return self._apply(key, body, query["fieldManager"], force=True)
+
+    def _replace(self, key: tuple[str, str, str], body: Json, query: dict[str, str]) -> Json:
+        stored = self._exists(key)
+        if body["metadata"]["resourceVersion"] != stored.metadata["resourceVersion"]:
+            message = f'Operation cannot be fulfilled on {key[0]} "{key[2]}": the object has been modified'
+            raise Refused(409, "Conflict", message, kind=key[0], name=key[2])
+        return self._apply(key, body, query["fieldManager"], force=True)
 
     def _review(self, body: Json) -> Json:
         asked = body["spec"]["resourceAttributes"]
@@ -372,6 +389,7 @@ _API = {
     "horizontalpodautoscalers": "autoscaling/v2",
     "poddisruptionbudgets": "policy/v1",
     "scaledobjects": "keda.sh/v1alpha1",
+    "leases": "coordination.k8s.io/v1",
 }
 
 
@@ -413,7 +431,7 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length) or b"{}")
         standin.requests.append((self.command, self.path))
-        if self.command in ("PATCH", "DELETE") and "dryRun" not in query:
+        if self.command in ("PATCH", "DELETE", "PUT") and "dryRun" not in query:
             standin.writes.append((self.command, self.path))
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if token != TOKEN and self.standin.tokens.get(token, "") != self.standin.application:
@@ -447,7 +465,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self._send(code, answer)
 
-    do_GET = do_PATCH = do_DELETE = do_POST = _serve
+    do_GET = do_PATCH = do_DELETE = do_POST = do_PUT = _serve
 
     def _fault(self, query: str) -> Fault | None:
         for fault in self.standin.faults:

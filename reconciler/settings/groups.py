@@ -1,33 +1,12 @@
-"""The operator's settings: what pull-request authors cannot change.
-
-They come from a YAML file and from `RECONCILER_*` variables, which win. Keys are camelCase in the file, and the same
-words in capitals in variables (`repo.pollSeconds`, `RECONCILER_REPO__POLL_SECONDS`). What a setting's description says
-is what docs/settings.md says. Importing this module loads pydantic: an offline plan without settings leaves it alone.
-"""
+"""The groups of settings: names, types, defaults, and what docs/settings.md says of each."""
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, cast
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
-
-from reconciler.core.dataclass import dataclass
-from reconciler.core.errors import InvalidError
-from reconciler.core.problems import Position, Problem
-from reconciler.core.values import MISSING, escape, lookup
-
-PREFIX = "RECONCILER_"
-SEPARATOR = "__"
-# Variables of that prefix that are no settings.
-OTHER_VARIABLES = ("RECONCILER_SETTINGS",)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _home(value: Any) -> Any:
@@ -272,6 +251,19 @@ class Images(Group):
     )
 
 
+class LeaderLease(Group):
+    """The Lease by which several daemons agree on the one that applies."""
+
+    namespace: str = Field(
+        default="",
+        description="Namespace of the Lease. Empty: there is no other daemon, and nothing is agreed on.",
+    )
+    name: str = Field(default="reconciler", min_length=1, description="Name of the Lease.")
+    context: str = Field(
+        default="", description="Context of the kubeconfig for the cluster that has it. Empty: its current one."
+    )
+
+
 class Kubernetes(Group):
     """How Kubernetes clusters are reached."""
 
@@ -285,6 +277,9 @@ class Kubernetes(Group):
         default=None,
         description="AKS clusters that targets may name, as `group/name` or by resource id. Null: all that the "
         "identity may use; an empty list: none.",
+    )
+    leader_lease: LeaderLease = Field(
+        default=LeaderLease(), description="The Lease by which several daemons agree on the one that applies."
     )
 
 
@@ -382,218 +377,3 @@ class LogSettings(Group):
         default="auto", description="`auto` is text on a terminal and JSON elsewhere."
     )
     level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="The least that is logged.")
-
-
-class Settings(BaseSettings):
-    """All of the operator's settings."""
-
-    model_config = SettingsConfigDict(
-        extra="forbid", frozen=True, env_prefix=PREFIX, env_nested_delimiter=SEPARATOR, allow_inf_nan=False
-    )
-
-    repo: Repo = Field(default=Repo(), description="The manifest repo.")
-    environment: str = Field(
-        default="", description="Whose overlay is laid over the manifests. Empty: none, the manifests as they are."
-    )
-    state_dir: Folder | None = Field(
-        default=None,
-        description="Where state is kept. Null: `reconciler` in `$XDG_STATE_HOME`, else in `~/.local/state`.",
-    )
-    secrets: SecretPlaces = Field(default=SecretPlaces(), description="Where secrets may come from.")
-    azure: AzureSettings = Field(default=AzureSettings(), description="Which Azure it is, and how to sign in to it.")
-    models: Models = Field(default=Models(), description="The model registry.")
-    environments: Environments = Field(default=Environments(), description="How Python environments are built.")
-    images: Images = Field(default=Images(), description="How images for containers are built.")
-    kubernetes: Kubernetes = Field(default=Kubernetes(), description="How Kubernetes clusters are reached.")
-    docker: Docker = Field(default=Docker(), description="What services in containers may use of the machine.")
-    targets: Targets = Field(default=Targets(), description="What may be deployed to.")
-    rails: RailSettings = Field(default=RailSettings(), description="Safety rails.")
-    daemon: DaemonSettings = Field(default=DaemonSettings(), description="The daemon.")
-    forge: ForgeSettings = Field(default=ForgeSettings(), description="The forge that is told how applying went.")
-    snapshot: SnapshotSettings = Field(default=SnapshotSettings(), description="Snapshots for planning elsewhere.")
-    log: LogSettings = Field(default=LogSettings(), description="The daemon's log.")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Variables win over the file; nothing else is read."""
-        return (env_settings, init_settings)
-
-
-Locate: TypeAlias = Callable[[str, bool], Position]
-"""Where the value (or, if true, the key) of a JSON pointer stands in the settings file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting: its field names from the top, its type in words, its default."""
-
-    path: tuple[str, ...]
-    type: str
-    default: Any
-    about: str
-
-    @property
-    def key(self) -> str:
-        """As written in the file: `repo.pollSeconds`."""
-        return ".".join(camel(step) for step in self.path)
-
-    @property
-    def variable(self) -> str:
-        """The environment variable."""
-        return PREFIX + SEPARATOR.join(self.path).upper()
-
-
-def camel(name: str) -> str:
-    """The name of a setting in the file."""
-    head, *rest = name.split("_")
-    return head + "".join(word.capitalize() for word in rest)
-
-
-def _group_of(info: FieldInfo) -> type[Group] | None:
-    kind = info.annotation
-    return kind if isinstance(kind, type) and issubclass(kind, Group) else None
-
-
-def every_setting(kind: type[BaseModel] = Settings, path: tuple[str, ...] = ()) -> Iterator[Setting]:
-    """All settings, groups walked through, in the order of their definition."""
-    for name, info in kind.model_fields.items():
-        group = _group_of(info)
-        if group is not None:
-            yield from every_setting(group, (*path, name))
-        else:
-            yield Setting((*path, name), _type_in_words(info), info.default, info.description or "")
-
-
-def _type_in_words(info: FieldInfo) -> str:
-    text = str(info.annotation)
-    if "Literal" in text:
-        words = " or ".join(f"`{word}`" for word in re.findall(r"'([\w-]+)'", text))
-        return f"list of {words}" if "tuple" in text else words
-    words = {"bool": "true or false", "float": "number", "int": "whole number"}
-    if "tuple" in text:
-        return "list of paths" if "Path" in text else "list of texts"
-    if "Path" in text:
-        return "path"
-    return words.get(getattr(info.annotation, "__name__", ""), "text")
-
-
-def stray_variables(environ: Mapping[str, str], prefixes: tuple[str, ...] = ()) -> list[str]:
-    """Variables that look like settings and are none, with what may have been meant.
-
-    They are not refused: Kubernetes sets `RECONCILER_PORT` and the like for a Service of that name.
-    """
-    known = [setting.variable for setting in every_setting()]
-    groups = [PREFIX + name.upper() for name in Settings.model_fields]
-    found: list[str] = []
-    for name in sorted(environ):
-        if not name.startswith(PREFIX) or name in known or name in groups or name in OTHER_VARIABLES:
-            continue
-        if any(name.startswith(prefix) for prefix in prefixes):
-            continue
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-        found.append(f"{name} is no setting{f'; did you mean {near[0]}?' if near else ''}")
-    return found
-
-
-def settings_of(values: Any = None, locate: Locate | None = None, file: str = "settings") -> Settings:
-    """Settings from a file's values and this process's variables.
-
-    Args:
-        values: The file's top-level mapping, keys in camelCase; None for none.
-        locate: Where values stand in the file.
-
-    Raises:
-        InvalidError: With every problem: unknown keys, wrong types, numbers out of range.
-    """
-
-    def nowhere(_pointer: str, _key: bool) -> Position:
-        return Position(file)
-
-    place = locate or nowhere
-    if values is not None and not isinstance(values, dict):
-        raise _invalid(
-            [Problem("wrong-type", "the settings must be a mapping", place("", False), "write `key: value`")]
-        )
-    problems: list[Problem] = []
-    given = _snake(cast("dict[str, Any]", values or {}), Settings, "", place, problems)
-    if problems:
-        raise _invalid(problems)
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        # Neither the input nor its repr goes into a message: it may hold credentials.
-        details = error.errors(include_url=False, include_input=False, include_context=False)
-        raise _invalid([_problem(detail, given, place) for detail in details]) from None
-    except SettingsError as error:
-        named = re.search(r'field "(\w+)"', str(error))
-        variable = PREFIX + named[1].upper() if named else PREFIX
-        raise _invalid([Problem("wrong-type", "must be JSON", subject=f"variable {variable}")]) from None
-
-
-def _invalid(problems: list[Problem]) -> InvalidError:
-    count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
-    return InvalidError(f"the settings cannot be used: {count}", problems=problems, hint="see docs/settings.md")
-
-
-def _snake(
-    values: dict[str, Any], kind: type[BaseModel], pointer: str, place: Locate, problems: list[Problem]
-) -> dict[str, Any]:
-    """The values under the names of the fields; unknown keys become problems."""
-    known = {camel(name): name for name in kind.model_fields}
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        here = f"{pointer}/{key}"
-        if key not in known:
-            problems.append(_unknown(key, list(known), here, place))
-            continue
-        group = _group_of(kind.model_fields[known[key]])
-        if group is not None and value is None:
-            continue
-        if group is not None and isinstance(value, dict):
-            found[known[key]] = _snake(cast("dict[str, Any]", value), group, here, place, problems)
-        else:
-            found[known[key]] = value
-    return found
-
-
-def _unknown(key: str, known: list[str], pointer: str, place: Locate) -> Problem:
-    plain = re.sub(r"[-_]", "", key).lower()
-    near = [name for name in known if name.lower() == plain] or difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-    hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}"
-    shown = key if re.fullmatch(r"[\w.-]{1,60}", key) else "(not shown)"
-    return Problem("unknown-key", f"unknown setting '{shown}'", place(pointer, True), hint)
-
-
-def _problem(detail: ErrorDetails, given: dict[str, Any], place: Locate) -> Problem:
-    """A problem of a value, with its place in the file, or the variable that it came from."""
-    names = [str(step) for step in detail["loc"]]
-    key = ".".join(camel(name) for name in names)
-    if lookup(given, "".join(f"/{escape(name)}" for name in names)) is MISSING:
-        variable = PREFIX + SEPARATOR.join(name for name in names if not name.isdigit()).upper()
-        return Problem(_code(detail), _message(key, detail), subject=f"variable {variable}")
-    pointer = "".join(f"/{escape(camel(name))}" for name in names)
-    return Problem(_code(detail), _message(key, detail), place(pointer, False))
-
-
-def _code(detail: ErrorDetails) -> str:
-    return {"extra_forbidden": "unknown-key"}.get(detail["type"], "wrong-value")
-
-
-def _message(key: str, detail: ErrorDetails) -> str:
-    match detail["type"]:
-        case "extra_forbidden":
-            return f"{key} is no setting"
-        case "path_type":
-            return f"{key} must be a path"
-        case "model_type":
-            return f"{key} must be a mapping"
-        case _:
-            text = detail["msg"].removeprefix("Input ")
-            return f"{key} {text[:1].lower()}{text[1:]}"
