@@ -18,6 +18,7 @@ from reconciler.core.sources import SourceState, Watched
 
 if TYPE_CHECKING:
     from reconciler.core.described import Described
+    from reconciler.core.errors import TargetError
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,19 @@ class Events(Protocol):
 
     def watch(self, stop: Event) -> Iterator[str]:
         """Yields a few words per event ("diabetes: exited with signal 9") until `stop` is set."""
+        ...
+
+
+@runtime_checkable
+class Rehearses(Protocol):
+    """Ability: the target can be asked whether it would take changes, without making them."""
+
+    def rehearse(self, changes: Sequence[Change]) -> Mapping[ResourceId, TargetError]:
+        """Those that it would refuse, with the error that making them would end with; where it cannot be asked, why.
+
+        Writes nothing to the target. What cannot be known beforehand is left out. What was taken once need not be
+        asked for again as long as neither what is wanted nor what is there has changed.
+        """
         ...
 
 

@@ -42,6 +42,7 @@ from reconciler.engine.record import (
     recorded_origin,
     remember_origin,
 )
+from reconciler.engine.rehearsing import rehearsed
 from reconciler.engine.settle import until_healthy
 from reconciler.engine.store import Store
 from reconciler.manifests.collecting import uncollected
@@ -125,6 +126,11 @@ class Reconciler:
             )
             made = plan(situation, self._memo)
         return Look(tree, scope, state, situation, made, partial(self._report, made, observations, baselines))
+
+    def rehearsed(self, look: Look) -> Look:
+        """A look whose plan also says what the targets would refuse; asks them, and writes nothing there."""
+        drivers, _ = self.drivers(self._targets(look))
+        return rehearsed(look, drivers)
 
     def _in_scope(self, state: DesiredState, scope: frozenset[str] | None) -> dict[str, Driver]:
         """Drivers of what Git names and of what we once applied to, by target name."""

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from reconciler.core.deployment import Target
     from reconciler.core.driver import Right
     from reconciler.engine.secrets import Keyring
@@ -26,7 +28,7 @@ def aks_renderer(target: Target, settings: Settings | None) -> AksRenderer:
     return AksRenderer(target.name, _images(settings, certain=settings is not None))
 
 
-def aks_driver(target: Target, settings: Settings | None, keyring: Keyring, id_: str) -> AksDriver:
+def aks_driver(target: Target, settings: Settings | None, keyring: Keyring, id_: str, cache: Path) -> AksDriver:
     """The driver of a cluster; it is reached when it is first asked."""
     from reconciler.targets.aks.api import Cluster
     from reconciler.targets.aks.driver import AksDriver
@@ -44,7 +46,9 @@ def aks_driver(target: Target, settings: Settings | None, keyring: Keyring, id_:
     kinds = ("ScaledObject",) if target.block["autoscaler"] == "keda" else ()
     sealing = Secrets(keyring.reveal, keyring.seal)
     images, more = _images(settings, certain=True), _leader_rights(target, settings)
-    return AksDriver(target.name, id_, cluster, sealing, images, namespace, kinds, more)
+    return AksDriver(
+        target.name, id_, cluster, sealing, images, namespace, kinds, more, cache / "verified" / f"{target.name}.json"
+    )
 
 
 def leader_election(settings: Settings | None) -> LeaseElection | None:

@@ -114,7 +114,7 @@ def installation(
         if target.type == "aks":
             from reconciler.wiring.clusters import aks_driver
 
-            return aks_driver(target, settings, keyring, identity.installation)
+            return aks_driver(target, settings, keyring, identity.installation, places.cache)
         return local(target)
 
     def local(target: Target) -> Driver:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reconciler.artifacts.environments.driver import EnvironmentsDriver
 from reconciler.artifacts.models.driver import ModelsDriver
-from reconciler.core.driver import Access, Catalogue, Describes, Endpoint, Events, Logs, Surroundings
+from reconciler.core.driver import Access, Catalogue, Describes, Endpoint, Events, Logs, Rehearses, Surroundings
 from reconciler.targets.aks.driver import AksDriver
 from reconciler.targets.local.driver import LocalDriver
 from reconciler.targets.local.process.driver import ProcessDriver
@@ -29,7 +29,7 @@ DRIVERS: dict[str, type] = {
     "aks": AksDriver,
     "memory (tests only)": MemoryDriver,
 }
-ABILITIES: tuple[type, ...] = (Endpoint, Logs, Events, Describes, Catalogue, Surroundings, Access)
+ABILITIES: tuple[type, ...] = (Endpoint, Logs, Events, Describes, Catalogue, Surroundings, Access, Rehearses)
 FIXTURES: dict[str, type[DriverFixture]] = {
     "models (registry)": ModelsFixture,
     "local, process engine": ProcessFixture,

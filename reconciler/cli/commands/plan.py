@@ -163,4 +163,4 @@ def offline_plan(session: Session, base_ref: str | None) -> Plan:
 def _look(session: Session) -> Look:
     opened = session.installation()
     # What failed before waits for its time in the daemon alone; `apply` tries it at once, so this is its plan.
-    return opened.reconciler.look(holds=False)
+    return opened.reconciler.rehearsed(opened.reconciler.look(holds=False))

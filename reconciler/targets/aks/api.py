@@ -66,6 +66,11 @@ class Cluster:
     def __str__(self) -> str:
         return f"cluster '{self._name}'"
 
+    @property
+    def place(self) -> str:
+        """Which cluster is meant, for what is remembered of it."""
+        return f"{self._kubeconfig}|{self._context}|{self._attached.id if self._attached is not None else ''}"
+
     # -- one answer -------------------------------------------------------------------------------------------------
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> Json | None:

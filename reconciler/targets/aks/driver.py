@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from reconciler.core.change import Action, Change
 from reconciler.core.dataclass import replace
 from reconciler.core.driver import Address, Done, InProgress, Right
+from reconciler.core.errors import TargetError
 from reconciler.core.resources import Completeness, Observation, Observed, ResourceId
 from reconciler.targets.aks import access, fields
 from reconciler.targets.aks.api import Cluster
@@ -20,6 +22,7 @@ from reconciler.targets.aks.kinds import INSTALLATION, Place, looked_at
 from reconciler.targets.aks.logs import PodLogs
 from reconciler.targets.aks.looking import look, pods_of
 from reconciler.targets.aks.parts import Json, part, parts
+from reconciler.targets.aks.rehearsal import Rehearsal
 from reconciler.targets.aks.render import AksRenderer, Images
 from reconciler.targets.aks.writing import Writer, version_of
 
@@ -35,6 +38,7 @@ class AksDriver(AksRenderer):
         namespace: The target's own; those of resources that are known are looked into, too.
         kinds: Of objects that this cluster has beside those that all have.
         more: Rights at this cluster that are needed beside those for objects.
+        verified: File for what the cluster was found to take; None to remember nothing.
     """
 
     def __init__(
@@ -47,6 +51,7 @@ class AksDriver(AksRenderer):
         namespace: str,
         kinds: Collection[str] = (),
         more: Sequence[Right] = (),
+        verified: Path | None = None,
     ) -> None:
         super().__init__(target, images)
         self._more = more
@@ -55,6 +60,7 @@ class AksDriver(AksRenderer):
         self._secrets = secrets
         self._namespace = namespace
         self._writer = Writer(cluster, secrets, installation)
+        self._rehearsal = Rehearsal(self._writer.rehearse, cluster.place, verified)
         self._forwards = Forwards(cluster)
         self._namespaces: set[str] = {namespace}
         self._kinds: set[str] = {*kinds}
@@ -135,6 +141,10 @@ class AksDriver(AksRenderer):
         state = state_of(found)
         observed = self._report(change.id, found, state)
         return Done(observed) if state.settled else InProgress(_SOON)
+
+    def rehearse(self, changes: Sequence[Change]) -> Mapping[ResourceId, TargetError]:
+        """Asked by a dry run of each change; replacing and deleting cannot be asked for."""
+        return self._rehearsal.of(changes)
 
     # -- abilities --------------------------------------------------------------------------------------------------
 

@@ -69,6 +69,25 @@ class Writer:
                 last = error
         raise ConflictError(f"{_name(change.id)} keeps changing", hint="it is looked for again") from last
 
+    def rehearse(self, change: Change) -> None:
+        """Asks the API what would come of a change that makes or changes an object; nothing is written.
+
+        Raises:
+            TargetError: As making it would.
+        """
+        desired, mark = _wanted(change)
+        kind, place = KINDS[change.id.kind], Place.of(change.id.name)
+        path, what = kind.path(place.namespace, place.name), f"writing {_name(change.id)}"
+        hidden = kind.name == "Secret"
+        body = to_object(change.id, desired.spec, mark, self._secrets)
+        try:
+            self._cluster.apply(path, body, what, dry=True, hidden=hidden)
+        except ManagerConflictError as error:
+            found = self._there(change.id)
+            if found is None or not self._ours_to_take(change, found):
+                raise self._taken(change, found, error) from error
+            self._cluster.apply(path, body, what, force=True, dry=True, hidden=hidden)
+
     def delete(self, change: Change) -> bool:
         """Asks for an object to go; whether it is gone."""
         found = self._there(change.id)
