@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
-import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -56,6 +54,9 @@ def leader_election(settings: Settings | None) -> LeaseElection | None:
     lease = settings.kubernetes.leader_lease if settings is not None else None
     if settings is None or lease is None or not lease.namespace:
         return None
+    import secrets
+    import socket
+
     from reconciler.engine.clock import SystemClock
     from reconciler.targets.aks.api import Cluster
     from reconciler.targets.aks.leading import LeaseElection, Times
