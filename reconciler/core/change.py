@@ -13,6 +13,7 @@ from reconciler.core.dataclass import dataclass, field, replace
 from reconciler.core.policy import FieldPolicy
 from reconciler.core.problems import Problem
 from reconciler.core.resources import Completeness, Desired, Mark, Observed, ResourceId
+from reconciler.core.secrets import Secret
 from reconciler.core.values import MISSING, Spec, by_reference, digest, to_json, without_secrets
 
 PLAN_VERSION = 1
@@ -43,6 +44,7 @@ class Step(StrEnum):
     APPLY = "apply"
     STAGE = "stage"
     TEST = "test"
+    SHIFT = "shift"
     PROMOTE = "promote"
     DISCARD = "discard"
 
@@ -148,6 +150,8 @@ class Change:
         mark: What the resource is to carry afterwards.
         depends_on: Ids whose changes come first.
         steps: The calls it takes, in order; `step` is the one a driver is asked for.
+        share: With `step` shift: the percentage of the requests that the staged version is to get.
+        key: With `step` shift: one of the service's own, for what its driver has to ask it.
         drift_only: Git did not change; reality did.
         reported: Drift that stays: what is written carries the live values, the record keeps those that were left.
         carried: What the spec carries along as it is there, since policies leave it to others.
@@ -169,6 +173,8 @@ class Change:
     depends_on: tuple[ResourceId, ...] = ()
     steps: tuple[Step, ...] = (Step.APPLY,)
     step: Step = Step.APPLY
+    share: int = 0
+    key: Secret | None = field(default=None, compare=False, repr=False)
     drift_only: bool = False
     reported: tuple[DriftedField, ...] = ()
     carried: tuple[Carried, ...] = ()

@@ -87,10 +87,15 @@ class InProgress:
     Args:
         retry_after: Seconds until looking again makes sense.
         token: The driver's own continuation, small JSON without secrets.
+        again: The target does not go on by itself: the same call is made again then, until it says that it is done.
+            Each such call has the target's deadline of its own.
+        text: How far it is, for people.
     """
 
     retry_after: float
     token: str = ""
+    again: bool = False
+    text: str = ""
 
 
 class Renderer(Protocol):

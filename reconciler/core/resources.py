@@ -100,6 +100,25 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Rollout:
+    """How a new version of a resource comes into service, where its kind can be staged.
+
+    Args:
+        staged: It stands beside the one before and is tested there, before it is promoted.
+        always: So does a first version, and one that only takes back what a hand changed.
+        shares: Percentages of the requests that it gets one after another before it is promoted.
+        interval: Seconds that it keeps each of them.
+        max_error_rate: The largest part of them that it may fail, 0 to 1; None where nothing tells how many it fails.
+    """
+
+    staged: bool = True
+    always: bool = True
+    shares: tuple[int, ...] = ()
+    interval: float = 0.0
+    max_error_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Desired:
     """A resource as Git wants it, in the driver's normal form.
 
@@ -109,6 +128,7 @@ class Desired:
         summary: A few words for the plan ("1.2 MB sha256:9c41…", "python 3.11, 14 packages").
         warnings: What the reader of the plan should know (an overridden Python version).
         tests: What this resource must answer at each roll-out, before traffic moves to it.
+        rollout: How new versions of it come into service.
     """
 
     id: ResourceId
@@ -119,6 +139,7 @@ class Desired:
     summary: str = ""
     warnings: tuple[Problem, ...] = ()
     tests: tuple[SmokeTest, ...] = ()
+    rollout: Rollout = field(default_factory=Rollout)
 
     @property
     def spec_digest(self) -> str:
@@ -128,11 +149,16 @@ class Desired:
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A version that stands beside the serving one, waiting to be promoted or discarded."""
+    """A version that stands beside the serving one, waiting to be promoted or discarded.
+
+    Args:
+        share: The percentage of the requests that it gets already.
+    """
 
     spec_digest: str
     health: Health
     reason: str = ""
+    share: int = 0
 
 
 class Owner(NamedTuple):

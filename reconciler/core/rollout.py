@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from reconciler.core.change import Action, Disruption, FieldChange, Step
+from reconciler.core.change import Action, Change, Disruption, FieldChange, Step
 from reconciler.core.diff import equal
 from reconciler.core.driver import Capabilities
 from reconciler.core.patterns import Patterns
@@ -50,13 +50,29 @@ def is_small(desired: Desired, capabilities: Capabilities, fields: Iterable[Fiel
     )
 
 
+def is_staged(desired: Desired, capabilities: Capabilities, *, succeeds: bool) -> bool:
+    """Whether a new version is staged beside the one before.
+
+    Args:
+        succeeds: It takes over from a version of ours, because Git asks for it.
+    """
+    asked = desired.rollout.staged and (desired.rollout.always or succeeds)
+    return asked and desired.id.kind in capabilities.stages
+
+
 def disruption_of(
-    desired: Desired, capabilities: Capabilities, action: Action, fields: Sequence[FieldChange], *, small: bool
+    desired: Desired,
+    capabilities: Capabilities,
+    action: Action,
+    fields: Sequence[FieldChange],
+    *,
+    small: bool,
+    staged: bool,
 ) -> Disruption:
     """What an update or replacement does to those who use the resource."""
     if action is Action.REPLACE and desired.id.kind in capabilities.holds_data:
         return Disruption.DATA_LOSS
-    if small or desired.id.kind in capabilities.stages:
+    if small or staged:
         return Disruption.NONE
     if action is Action.REPLACE:
         return Disruption.REPLACE
@@ -66,14 +82,31 @@ def disruption_of(
 
 
 def steps_of(
-    desired: Desired, capabilities: Capabilities, observed: Observed | None, *, small: bool
+    desired: Desired, capabilities: Capabilities, observed: Observed | None, *, small: bool, succeeds: bool = False
 ) -> tuple[Step, ...]:
-    """The calls a change takes: staged, tested and promoted where the target can, else applied and tested."""
+    """The calls a change takes: staged, tested and promoted where the target can, else applied and tested.
+
+    What is staged already goes on from the share of the requests that it has reached.
+
+    Args:
+        small: Changed where it stands.
+        succeeds: As for `is_staged`.
+    """
     tests = (Step.TEST,) if desired.tests and desired.id.kind in capabilities.endpoints else ()
     if small:
         return (Step.APPLY,)
-    if desired.id.kind not in capabilities.stages:
+    if not is_staged(desired, capabilities, succeeds=succeeds):
         return (Step.APPLY, *tests)
     staged = observed.staged if observed else None
     ready = staged is not None and staged.spec_digest == desired.spec_digest and staged.health is Health.HEALTHY
-    return (*tests, Step.PROMOTE) if ready else (Step.STAGE, *tests, Step.PROMOTE)
+    reached = staged.share if staged is not None and ready else 0
+    left = [share for share in desired.rollout.shares if share >= reached]
+    shifts = [step for _ in left for step in (Step.SHIFT, *tests)]
+    return (*([] if ready else [Step.STAGE]), *tests, *shifts, Step.PROMOTE)
+
+
+def share_at(change: Change, index: int) -> int:
+    """The percentage of the requests that the step at an index moves to the staged version; 0 where it moves none."""
+    if change.desired is None or change.steps[index] is not Step.SHIFT:
+        return 0
+    return change.desired.rollout.shares[-change.steps[index:].count(Step.SHIFT)]

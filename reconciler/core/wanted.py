@@ -16,6 +16,7 @@ from reconciler.core.rollout import (
     REVISION_FIELD,
     disruption_of,
     is_small,
+    is_staged,
     mark_of,
     steps_of,
     touches,
@@ -83,6 +84,8 @@ def wanted(
         comparison = _compare(desired, spec, observed, baseline, capabilities, mine=mine, anew=True)
         fields = _with_mark(situation, desired, observed, baseline, comparison, mine=mine)
     small = action is not Action.REPLACE and is_small(desired, capabilities, fields)
+    succeeds = action is Action.UPDATE and not drift_only
+    staged = is_staged(desired, capabilities, succeeds=succeeds)
     change = Change(
         desired.id,
         action,
@@ -93,9 +96,9 @@ def wanted(
         rendered=desired.spec,
         observed=observed,
         mark=mark_of(situation, desired),
-        disruption=disruption_of(desired, capabilities, action, fields, small=small),
+        disruption=disruption_of(desired, capabilities, action, fields, small=small, staged=staged),
         depends_on=needed,
-        steps=steps_of(desired, capabilities, observed, small=small),
+        steps=steps_of(desired, capabilities, observed, small=small, succeeds=succeeds),
         drift_only=drift_only,
         reported=_reported(comparison),
         carried=comparison.carried,

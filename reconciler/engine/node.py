@@ -17,6 +17,7 @@ from reconciler.core.errors import ReconcilerError, Retry, TargetError, TimedOut
 from reconciler.core.outputs import fill_change
 from reconciler.core.record import confirmed, intended, undone
 from reconciler.core.resources import Baseline, Health, Observation, Observed, Pending, ResourceId
+from reconciler.core.rollout import share_at
 from reconciler.core.secrets import Secret
 from reconciler.core.values import unknowns, walk
 from reconciler.engine.clock import Clock
@@ -181,14 +182,24 @@ class Node:
             return
         self._intend(filled, self.step)
         self.called_at = self.around.clock.monotonic()
-        answer = self.around.driver.apply(replace(filled, step=self.step))
+        answer = self.around.driver.apply(self._asked(filled))
         if isinstance(answer, InProgress):
             self._intend(filled, self.step, answer.token)
             self._wait(answer.retry_after)
-            self.move(Signal.ACCEPTED)
+            if answer.again:
+                # It is the driver that moves it on, and that says when it is too late.
+                self.awaiting, self.tries = False, 0
+                self.deadline = self.called_at + self.around.driver.capabilities.deadline_seconds
+            self.move(Signal.ACCEPTED, answer.text)
         else:
             self.answered = answer.answered or self.answered
             self._next()
+
+    def _asked(self, filled: Change) -> Change:
+        if self.step is not Step.SHIFT:
+            return replace(filled, step=self.step)
+        share = share_at(self.change, self.index)
+        return replace(filled, step=self.step, share=share, key=self.around.keys.get(self.change.service))
 
     def _wait(self, seconds: float) -> None:
         self.awaiting = True
@@ -326,7 +337,7 @@ class Node:
                 self.move(Signal.ACCEPTED, exc.message)
             return
         nothing_written = exc.retry in (Retry.STOP, Retry.OBSERVE)
-        if nothing_written and self.state is not State.UNDOING and Step.PROMOTE in self.change.steps[: self.index + 1]:
+        if nothing_written and self.state is not State.UNDOING and self.step in (Step.SHIFT, Step.PROMOTE):
             self._failed_step(exc.message, exc.code, exc.hint)
             return
         if nothing_written and self.state is State.CALLING:

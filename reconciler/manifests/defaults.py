@@ -72,6 +72,8 @@ SERVICE_BLOCKS: dict[str, dict[str, Any]] = {
             "refreshSeconds": None,
             "targetUtilization": 70,
         },
+        "strategy": "rolling",
+        "canary": {"steps": [10, 50], "stepSeconds": 60, "maxErrorRate": 0.05},
         "livenessProbe": {
             "periodSeconds": 10,
             "initialDelaySeconds": 310,

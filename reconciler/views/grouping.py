@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from reconciler.core.change import Action, Blocked, Change, Disruption, Plan, Step
 from reconciler.core.dataclass import dataclass
 from reconciler.core.resources import ResourceId
+from reconciler.core.rollout import share_at
 from reconciler.views.values import plural
 
 SHARED = "shared"
@@ -142,7 +143,9 @@ def effect(change: Change) -> str:
     if change.action is Action.ADOPT and not change.writes:
         return ""
     if Step.PROMOTE in change.steps:
-        return " → ".join(step.value for step in change.steps)
+        shares = [share_at(change, index) for index in range(len(change.steps))]
+        steps = zip(change.steps, shares, strict=True)
+        return " → ".join(f"{share} %" if share else step.value for step, share in steps)
     if change.action is Action.DELETE and change.disruption is Disruption.NONE:
         return ""
     return "no disruption" if change.disruption is Disruption.NONE else change.disruption.value

@@ -19,6 +19,7 @@ from reconciler.core.change import (
 )
 from reconciler.core.contents import Revision
 from reconciler.core.resources import ResourceId
+from reconciler.core.rollout import share_at
 from reconciler.core.secrets import Secret, SecretRef
 from reconciler.core.values import MISSING, Unknown, has_secret, unknowns, walk
 from reconciler.views import basis as basis_view
@@ -107,6 +108,7 @@ def _change(change: Change) -> dict[str, Any]:
         "summary": desired.summary if desired else "",
         "disruption": change.disruption.value,
         "steps": [step.value for step in change.steps],
+        "shares": [share for index in range(len(change.steps)) if (share := share_at(change, index))],
         "tests": [test.name for test in desired.tests] if desired and Step.TEST in change.steps else [],
         "driftOnly": change.drift_only,
         "dependsOn": [str(needed) for needed in change.depends_on],

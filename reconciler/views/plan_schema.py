@@ -134,6 +134,10 @@ def definitions() -> Schema:
                 "steps": list_of(
                     one_of(Step, "One call."), "The calls it takes, in order; none where only the record changes."
                 ),
+                "shares": list_of(
+                    {"type": "integer", "minimum": 1, "maximum": 99},
+                    "What each `shift` among the steps gives the new version, in percent of the requests.",
+                ),
                 "tests": list_of({"type": "string"}, "The service's tests that it has to pass before traffic moves."),
                 "driftOnly": flag("Git did not change; reality did."),
                 "dependsOn": list_of({"type": "string"}, "Ids of what comes first."),

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from reconciler.core.resources import Desired, ResourceId
+from reconciler.core.resources import Desired, ResourceId, Rollout
 from reconciler.core.secrets import Secret, SecretRef, seal
 from reconciler.core.values import digest
 from reconciler.targets.aks.api import Cluster
@@ -37,7 +37,7 @@ class LiveFixture(DriverFixture):
     cannot: ClassVar[dict[str, str]] = {
         "describable": "objects are not described yet",
         "condition": "its states are those of pods, recorded in tests/targets/aks",
-        "staged": "new versions replace the old ones pod by pod; nothing is staged",
+        "staged": "only what succeeds another version is staged: tests/targets/aks/test_canary.py",
         "down": "the cluster is not ours to stop",
         "fail_second_page": "the cluster is not ours to break",
         "slow": "a Service is there at once",
@@ -99,7 +99,8 @@ class LiveFixture(DriverFixture):
         container = {"image": "example/none:1"}
         template = {"metadata": {"labels": labels}, "spec": {"containers": {"scoring": container}}}
         spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
-        return Desired(self._id("Deployment", name), {"metadata": {"labels": labels}, "spec": spec}, name)
+        made = {"metadata": {"labels": labels}, "spec": spec}
+        return Desired(self._id("Deployment", name), made, name, rollout=Rollout(staged=False))
 
     def secret(self, name: str, text: str) -> Desired:
         spec = {"metadata": {"labels": {"a": "b"}}, "type": "Opaque", "data": {"TOKEN": seal(b"key", text)}}

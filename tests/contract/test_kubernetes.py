@@ -19,7 +19,7 @@ from reconciler.core.errors import (
     ThrottledError,
     UnavailableError,
 )
-from reconciler.core.resources import Desired, Health, ResourceId
+from reconciler.core.resources import Desired, Health, ResourceId, Rollout
 from reconciler.core.secrets import seal
 from reconciler.targets.aks.api import Cluster
 from reconciler.targets.aks.form import Secrets
@@ -52,7 +52,7 @@ class KubernetesFixture(DriverFixture):
     states = ("healthy", "paused", "rolling", "deadline", "quota", "nobody-knows")
     cannot: ClassVar[dict[str, str]] = {
         "describable": "objects are not described yet",
-        "staged": "new versions replace the old ones pod by pod; nothing is staged",
+        "staged": "only what succeeds another version is staged: tests/targets/aks/test_canary.py",
     }
 
     def __init__(self, folder: Path) -> None:
@@ -85,7 +85,8 @@ class KubernetesFixture(DriverFixture):
                 **spec,
             },
         }
-        return Desired(ResourceId("cluster", "Deployment", str(Place(NAMESPACE, name))), whole, name)
+        id_ = ResourceId("cluster", "Deployment", str(Place(NAMESPACE, name)))
+        return Desired(id_, whole, name, rollout=Rollout(staged=False))
 
     def desired(self, name: str = "one", variant: str = "") -> Desired:
         match variant:

@@ -8,11 +8,13 @@ from typing import Any
 
 from reconciler.core.contents import Revision
 from reconciler.core.deployment import Target
+from reconciler.core.driver import Driver
 from reconciler.core.policy import Policy
 from reconciler.core.resources import Desired, ResourceId
+from reconciler.core.secrets import Secret
 from reconciler.core.smoke import SmokeTest
 from reconciler.core.values import Unknown
-from reconciler.engine.clock import Clock
+from reconciler.engine.clock import Cancel, Clock
 from reconciler.engine.desired import DesiredState
 from reconciler.engine.outcome import ApplyOptions, Outcome
 from reconciler.engine.reconcile import Reconciler
@@ -48,7 +50,7 @@ ALWAYS_FINE = SmokeTest("answers", request={"data": [1]}, expect={"status": 200}
 
 @dataclass
 class House:
-    """A reconciler over some worlds; `want` says what Git says now."""
+    """A reconciler over some worlds, and whatever other targets there are; `want` says what Git says now."""
 
     store: Store
     clock: Clock
@@ -58,11 +60,14 @@ class House:
     number: int = 0
     environment: str = ""
     approval: frozenset[str] = frozenset()
+    others: Mapping[str, Driver] = field(default_factory=dict[str, Driver])
+    keys: Mapping[str, Secret] = field(default_factory=dict[str, Secret])
     on_progress: Callable[[Any], None] = lambda event: None
     reconciler: Reconciler = field(init=False)
 
     def __post_init__(self) -> None:
-        self.drivers = {name: MemoryDriver(name, world, INSTALLATION) for name, world in self.worlds.items()}
+        memories = {name: MemoryDriver(name, world, INSTALLATION) for name, world in self.worlds.items()}
+        self.drivers: Mapping[str, Driver] = {**memories, **self.others}
         self.reconciler = Reconciler(
             lambda: None,  # type: ignore[arg-type, return-value]
             self,
@@ -76,7 +81,7 @@ class House:
     def of(self, tree: object) -> DesiredState:
         """The desired state, as the engine asks for it."""
         services = frozenset(d.service for d in self.wanted if d.service)
-        targets = {name: Target(name, "memory") for name in self.worlds}
+        targets = {name: Target(name, "memory") for name in self.drivers}
         revision = Revision(f"{self.number:040x}", "main")
         desired = tuple(self.wanted)
         return DesiredState(
@@ -88,7 +93,7 @@ class House:
             self.whole,
             (),
             (),
-            {},
+            self.keys,
             environment=self.environment,
             approval=self.approval,
         )
@@ -98,11 +103,11 @@ class House:
         self.wanted, self.number = desired, self.number + 1
         return self
 
-    def go(self, **options: Any) -> Outcome:
+    def go(self, cancel: Cancel | None = None, **options: Any) -> Outcome:
         """One reconcile, under the lease."""
         with self.store.writing("test"):
             look = self.reconciler.look(holds=not options.get("ignore_holds", False))
-            return self.reconciler.carry_out(look, ApplyOptions(**options), self.on_progress)
+            return self.reconciler.carry_out(look, ApplyOptions(**options), self.on_progress, cancel)
 
     def plan(self) -> Any:
         """What would be done now."""

@@ -166,7 +166,11 @@ def _resource(id_: ResourceId, observed: Observed | None, baseline: Baseline | N
                 "reason": observed.reason,
                 "outputs": to_json(observed.outputs),
                 "busy": observed.busy,
-                "staged": {"specDigest": observed.staged.spec_digest, "health": observed.staged.health.value}
+                "staged": {
+                    "specDigest": observed.staged.spec_digest,
+                    "health": observed.staged.health.value,
+                    "share": observed.staged.share,
+                }
                 if observed.staged
                 else None,
             },
@@ -305,7 +309,9 @@ def _observed(id_: ResourceId, data: dict[str, Any]) -> Observed:
         str(data.get("reason", "")),
         outputs=dict(from_json(data.get("outputs") or {})),
         busy=bool(data.get("busy", False)),
-        staged=Staged(str(staged["specDigest"]), Health(staged["health"])) if staged else None,
+        staged=Staged(str(staged["specDigest"]), Health(staged["health"]), share=int(staged["share"]))
+        if staged
+        else None,
     )
 
 

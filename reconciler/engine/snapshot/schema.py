@@ -150,7 +150,11 @@ def _definitions() -> Schema:
                 "outputs": {"type": "object", "description": "What others ask of it, and nothing else."},
                 "busy": flag("A slow operation is under way."),
                 "staged": record(
-                    {"specDigest": text("Of its spec."), "health": one_of(Health, "How it is.")},
+                    {
+                        "specDigest": text("Of its spec."),
+                        "health": one_of(Health, "How it is."),
+                        "share": {"type": "integer", "description": "Percent of the requests that it gets already."},
+                    },
                     "A version that waits beside it.",
                 ),
             },

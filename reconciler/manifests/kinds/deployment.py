@@ -177,6 +177,27 @@ class Autoscale(Strict):
         return self
 
 
+class Canary(Strict):
+    """How a new version gets its requests with `strategy: canary`."""
+
+    steps: Annotated[list[Annotated[int, Field(ge=1, le=50)]], Field(min_length=1, max_length=10)] = Field(
+        default_factory=lambda: [10, 50],
+        description="Percentages of the requests, one after another; 10 and 50 if omitted. "
+        "Its pods come on top: at 50, as many again.",
+        examples=[[5, 20, 50]],
+    )
+    step_seconds: Positive = Field(default=60, description="Seconds that it keeps each of them.")
+    max_error_rate: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.05, description="Part of its requests that may end with a status of 500 or more, of at least 20."
+    )
+
+    @model_validator(mode="after")
+    def _order(self) -> "Canary":
+        if self.steps != sorted(set(self.steps)):
+            raise refuse("wrong-range", "each of `steps` has to be more than the one before", at=("steps",))
+        return self
+
+
 class LivenessProbe(Strict):
     """When a replica counts as dead."""
 
@@ -230,6 +251,11 @@ class Aks(Common):
         examples=[{"intel.com/fpga": 1}],
     )
     autoscale: Autoscale = Field(default_factory=Autoscale, description="Scaling by load; excludes `replicas`.")
+    strategy: Literal["rolling", "canary"] = Field(
+        default="rolling",
+        description="How a new version takes over: pod by pod, or after it has had a part of the requests.",
+    )
+    canary: Canary = Field(default_factory=Canary, description="With `strategy: canary`: which part, and how long.")
     liveness_probe: LivenessProbe = Field(default_factory=LivenessProbe, description="When a replica counts as dead.")
     token_auth_enabled: bool = Field(default=False, description="Refused: nothing here issues tokens; keys are.")
     enable_app_insights: bool = Field(default=False, description="Refused: telemetry cannot be sent there yet.")

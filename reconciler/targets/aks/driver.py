@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reconciler.core.change import Action, Change
+from reconciler.core.change import Action, Change, Step
 from reconciler.core.dataclass import replace
 from reconciler.core.driver import Address, Done, InProgress, Right
 from reconciler.core.errors import TargetError
 from reconciler.core.resources import Completeness, Observation, Observed, ResourceId
 from reconciler.targets.aks import access, fields
 from reconciler.targets.aks.api import Cluster
+from reconciler.targets.aks.canary import canary_of, is_ours, stage_of, staged_of
 from reconciler.targets.aks.events import Watching
 from reconciler.targets.aks.form import Secrets, mark_of, spec_of
 from reconciler.targets.aks.forward import Forwards
 from reconciler.targets.aks.health import State, needs_pods, state_of
-from reconciler.targets.aks.kinds import INSTALLATION, Place, looked_at
+from reconciler.targets.aks.kinds import CANARY, INSTALLATION, SERVICE, Place, looked_at
 from reconciler.targets.aks.logs import PodLogs
 from reconciler.targets.aks.looking import look, pods_of
 from reconciler.targets.aks.parts import Json, part, parts
 from reconciler.targets.aks.rehearsal import Rehearsal
 from reconciler.targets.aks.render import AksRenderer, Images
+from reconciler.targets.aks.rollout import Rollouts
 from reconciler.targets.aks.writing import Writer, version_of
 
 _SOON = 1.0
 _LAST_LINES = 5
+_STAGING = frozenset({Step.STAGE, Step.SHIFT, Step.PROMOTE, Step.DISCARD})
 
 
 class AksDriver(AksRenderer):
@@ -39,6 +43,7 @@ class AksDriver(AksRenderer):
         kinds: Of objects that this cluster has beside those that all have.
         more: Rights at this cluster that are needed beside those for objects.
         verified: File for what the cluster was found to take; None to remember nothing.
+        now: Unix time in seconds.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class AksDriver(AksRenderer):
         kinds: Collection[str] = (),
         more: Sequence[Right] = (),
         verified: Path | None = None,
+        now: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(target, images)
         self._more = more
@@ -61,6 +67,7 @@ class AksDriver(AksRenderer):
         self._namespace = namespace
         self._writer = Writer(cluster, secrets, installation)
         self._rehearsal = Rehearsal(self._writer.rehearse, cluster.place, verified)
+        self._rollouts = Rollouts(cluster, self._writer, secrets, installation, now)
         self._forwards = Forwards(cluster)
         self._namespaces: set[str] = {namespace}
         self._kinds: set[str] = {*kinds}
@@ -79,16 +86,32 @@ class AksDriver(AksRenderer):
         seen = look(self._cluster, self._target, self._installation, self._namespaces, kinds, wanted)
         if seen.first is not None and not seen.read:
             raise seen.first
-        troubled = {Place.of(id_.name).namespace for id_, one in seen.objects.items() if needs_pods(one)}
-        pods = {namespace: pods_of(self._cluster, namespace) for namespace in sorted(troubled)}
+        twins = {id_: one for id_, one in seen.objects.items() if stage_of(one) is not None}
+        mains = {id_: one for id_, one in seen.objects.items() if id_ not in twins}
+        pods = self._troubled(mains, SERVICE)
+        hidden = self._troubled(twins, CANARY)
         found: dict[ResourceId, Observed] = {}
-        for id_, one in seen.objects.items():
+        for id_, one in mains.items():
             observed = self._observed(id_, one, pods.get(Place.of(id_.name).namespace, []))
+            twin = twins.get(canary_of(id_)) if twins else None
+            if twin is not None and is_ours(id_, twin, self._installation):
+                own = [pod for pod in hidden.get(Place.of(id_.name).namespace, []) if _selected(twin, pod)]
+                observed = self._with_staged(observed, twin, own)
             if id_ in wanted or observed.owned_by(self._installation):
                 found[id_] = observed
         self._seen = {id_: cached for id_, cached in self._seen.items() if id_ in seen.objects}
         completeness = Completeness.PARTIAL if seen.missing else Completeness.COMPLETE
         return Observation(self._target, completeness, found, "; ".join(dict.fromkeys(seen.missing)))
+
+    def _troubled(self, objects: Mapping[ResourceId, Json], label: str) -> dict[str, list[Json]]:
+        """The pods of namespaces in which something is not well."""
+        troubled = {Place.of(id_.name).namespace for id_, one in objects.items() if needs_pods(one)}
+        return {namespace: pods_of(self._cluster, namespace, label=label) for namespace in sorted(troubled)}
+
+    def _with_staged(self, observed: Observed, twin: Json, pods: Sequence[Json]) -> Observed:
+        state = state_of(twin, pods)
+        staged = staged_of(twin, state, self._said(Place.of(observed.id.name).namespace, state))
+        return replace(observed, staged=staged)
 
     def _observed(self, id_: ResourceId, found: Json, pods: Sequence[Json]) -> Observed:
         own = [pod for pod in pods if _selected(found, pod)] if needs_pods(found) else []
@@ -108,25 +131,25 @@ class AksDriver(AksRenderer):
         if mark is not None and not state.settled:
             # Until it has come about, or failed, nothing is said of the version that was asked for last.
             mark = replace(mark, spec_digest="")
-        reason = state.reason
-        if state.crashed:
-            lines = self._last_lines(Place.of(id_.name).namespace, state.crashed)
-            reason += "".join(f"\n{line}" for line in lines)
         return Observed(
             id_,
             spec_of(found, self._secrets),
             mark,
             state.health,
-            reason,
+            self._said(Place.of(id_.name).namespace, state),
             version_of(found, self._secrets),
             _outputs(found),
             busy=state.busy,
             owners=fields.owners(found),
         )
 
-    def _last_lines(self, namespace: str, pod: str) -> list[str]:
+    def _said(self, namespace: str, state: State) -> str:
+        """The reason of a state, with the last lines of what crashed."""
+        if not state.crashed:
+            return state.reason
         logs = PodLogs(self._cluster, namespace)
-        return logs.tail(pod, _LAST_LINES, previous=True) or logs.tail(pod, _LAST_LINES)
+        lines = logs.tail(state.crashed, _LAST_LINES, previous=True) or logs.tail(state.crashed, _LAST_LINES)
+        return state.reason + "".join(f"\n{line}" for line in lines)
 
     def apply(self, change: Change) -> Done | InProgress:
         """Makes one change; see the contract.
@@ -135,8 +158,11 @@ class AksDriver(AksRenderer):
             ConflictError, ForeignError, BusyError, TerminalError, UnavailableError: As the contract says.
         """
         if change.action is Action.DELETE:
-            self._forwards.end(change.id)
+            for id_ in (change.id, canary_of(change.id)):
+                self._forwards.end(id_)
             return Done(None) if self._writer.delete(change) else InProgress(_SOON)
+        if change.step in _STAGING:
+            return self._rolled(change)
         found = self._writer.write(change)
         state = state_of(found)
         observed = self._report(change.id, found, state)
@@ -146,18 +172,29 @@ class AksDriver(AksRenderer):
         """Asked by a dry run of each change; replacing and deleting cannot be asked for."""
         return self._rehearsal.of(changes)
 
+    def _rolled(self, change: Change) -> Done | InProgress:
+        standing = self._rollouts.make(change)
+        if standing.going is not None or standing.main is None:
+            return standing.going or Done(None)
+        observed = self._report(change.id, standing.main, state_of(standing.main))
+        return Done(observed if standing.twin is None else self._with_staged(observed, standing.twin, ()))
+
     # -- abilities --------------------------------------------------------------------------------------------------
 
     def address(self, resource: ResourceId, *, staged: bool = False) -> Address | None:
         """A way to a ready pod through the API: a socket of this machine, which needs no credentials of the cluster."""
-        if staged or resource.kind != "Deployment":
+        if resource.kind != "Deployment":
             return None
         place = Place.of(resource.name)
-        ready = [pod for pod in pods_of(self._cluster, place.namespace, place.name) if _ready(pod)]
+        if staged:
+            pods = self._rollouts.staged_pods(resource)
+        else:
+            pods = [pod for pod in pods_of(self._cluster, place.namespace, place.name) if not _is_staged(pod)]
+        ready = [pod for pod in pods if _ready(pod)]
         if not ready:
             return None
         newest = max(ready, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))
-        return self._forwards.to(resource, str(newest["metadata"]["name"]))
+        return self._forwards.to(canary_of(resource) if staged else resource, str(newest["metadata"]["name"]))
 
     def logs(self, resource: ResourceId, *, lines: int, follow: bool, stop: threading.Event) -> Iterator[str]:
         """The last lines of every pod; with more than one, each line with its pod."""
@@ -193,7 +230,13 @@ class AksDriver(AksRenderer):
 
 def _selected(workload: Json, pod: Json) -> bool:
     wanted, labels = part(workload, "spec", "selector", "matchLabels"), part(pod, "metadata", "labels")
+    if _is_staged(pod) and CANARY not in wanted:
+        return False
     return bool(wanted) and all(labels.get(key) == value for key, value in wanted.items())
+
+
+def _is_staged(pod: Json) -> bool:
+    return CANARY in part(pod, "metadata", "labels")
 
 
 def _ready(pod: Json) -> bool:

@@ -21,6 +21,11 @@ INSTALLATION = f"{PREFIX}/installation"
 SERVICE = f"{PREFIX}/service"
 MARK = f"{PREFIX}/mark"
 KEYS = f"{PREFIX}/keys"
+# On the pods of a version that is staged: whose they are, and of which version.
+CANARY = f"{PREFIX}/canary"
+VERSION = f"{PREFIX}/version"
+# On the Deployment of a version that is staged: how far it is.
+STAGED = f"{PREFIX}/staged"
 VARIABLES = f"{PREFIX}/variables"
 
 PORT = 5001

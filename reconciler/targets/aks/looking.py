@@ -70,9 +70,13 @@ def look(
     return seen
 
 
-def pods_of(cluster: Cluster, namespace: str, service: str = "") -> list[Json]:
-    """The pods of a service, or of all services of a namespace; none where they cannot be read."""
-    selector = f"{MANAGED_BY}={MANAGER},{SERVICE}" + (f"={service}" if service else "")
+def pods_of(cluster: Cluster, namespace: str, service: str = "", label: str = SERVICE) -> list[Json]:
+    """The pods of a service, or of all services of a namespace; none where they cannot be read.
+
+    Args:
+        label: What says whose they are; `CANARY` for those of versions that are staged.
+    """
+    selector = f"{MANAGED_BY}={MANAGER},{label}" + (f"={service}" if service else "")
     try:
         return [pod for page in cluster.listing(_PODS, namespace, selector) for pod in page]
     except TargetError:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from reconciler.core.dataclass import dataclass
 from reconciler.core.deployment import Deployment
@@ -10,13 +11,27 @@ from reconciler.core.driver import Capabilities
 from reconciler.core.errors import InvalidError
 from reconciler.core.images import image_name
 from reconciler.core.problems import Problem, Severity
-from reconciler.core.resources import Desired, ResourceId
+from reconciler.core.resources import Desired, ResourceId, Rollout
 from reconciler.core.values import Spec, Value
 from reconciler.targets.aks import objects, scaling
 from reconciler.targets.aks.kinds import KINDS, Place
 
 # The API refuses to change these: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#selector
 IMMUTABLE = ("Deployment:/spec/selector/**", "Secret:/type", "PodDisruptionBudget:/spec/selector/**")
+
+# Of a Deployment, what is no part of the pods.
+IN_PLACE = tuple(
+    f"Deployment:/{place}"
+    for place in (
+        "metadata/**",
+        "spec/replicas",
+        "spec/strategy/**",
+        "spec/progressDeadlineSeconds",
+        "spec/revisionHistoryLimit",
+        "spec/minReadySeconds",
+        "spec/paused",
+    )
+)
 
 # One more key, and requests go elsewhere, or somebody else gets in.
 CLOSED = (
@@ -56,11 +71,13 @@ class AksRenderer:
 
     @property
     def capabilities(self) -> Capabilities:
-        """New versions replace the old ones pod by pod, and are tested when all are new."""
+        """A new version is tested beside the one before, which it then replaces pod by pod."""
         return Capabilities(
             kinds=frozenset(KINDS),
             immutable=IMMUTABLE,
             closed=CLOSED,
+            stages=frozenset({"Deployment"}),
+            in_place=IN_PLACE,
             endpoints=frozenset({"Deployment"}),
             parallel=8,
             deadline_seconds=3600.0,
@@ -170,7 +187,20 @@ class _Rendering:
             summary=summary,
             warnings=self._warnings if main else (),
             tests=deployment.tests if main else (),
+            rollout=_rollout(deployment) if main else Rollout(staged=False),
         )
+
+
+def _rollout(deployment: Deployment) -> Rollout:
+    """Beside the version before where there is something to find out there; a first version is tested in its place."""
+    block = deployment.settings.block
+    if block["strategy"] != "canary":
+        return Rollout(staged=bool(deployment.tests), always=False)
+    asked: Mapping[str, Any] = block["canary"]
+    # An image that was not built here tells nobody how many requests it fails.
+    rate = None if deployment.image.image else float(asked["maxErrorRate"])
+    shares = tuple(int(share) for share in asked["steps"])
+    return Rollout(always=False, shares=shares, interval=float(asked["stepSeconds"]), max_error_rate=rate)
 
 
 def _problems(deployment: Deployment, images: Images) -> list[Problem]:

@@ -85,7 +85,8 @@ def _kubernetes(deployment: Deployment, metric: dict[str, Value], words: str) ->
 def _keda(deployment: Deployment, namespace: str, threshold: str, words: str) -> Scaling:
     asked: Mapping[str, Any] = deployment.settings.block["autoscale"]
     # Names of pods: the Deployment's, its version, five characters; so that `a` does not count what `a-b` does.
-    pods = f"{deployment.service}-[a-z0-9]+-[a-z0-9]{{5}}"
+    # Those of a canary count, as they do for an autoscaler that finds pods by the service's label.
+    pods = f"{deployment.service}([.]canary)?-[a-z0-9]+-[a-z0-9]{{5}}"
     trigger: dict[str, Value] = {
         "type": "prometheus",
         "metricType": "AverageValue",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reconciler.core.change import Action, Cause, Change
 from reconciler.core.dataclass import replace
+from reconciler.core.diff import assign
 from reconciler.core.errors import BusyError, ConflictError, ForeignError, TerminalError
 from reconciler.core.resources import Desired, Mark, Observed, Owner, ResourceId
 from reconciler.core.values import MISSING, digest, to_json
@@ -24,10 +25,18 @@ _REPLICAS = ("spec", "replicas")
 
 
 def version_of(found: Json, secrets: Secrets) -> str:
-    """What tells whether an object is still the same to us: its status may change meanwhile."""
+    """What tells whether an object is still the same to us: its status may change, and an autoscaler work."""
     mark = mark_of(found)
     uid = found["metadata"].get("uid")
-    return digest([uid, to_json(spec_of(found, secrets)), mark.to_json() if mark else None])[:16]
+    spec = spec_of(found, secrets)
+    if found["kind"] == "Deployment" and _autoscaled(found):
+        spec = assign(spec, "/spec/replicas", MISSING)
+    return digest([uid, to_json(spec), mark.to_json() if mark else None])[:16]
+
+
+def _autoscaled(found: Json) -> bool:
+    owner = fields.owners(found).get("/spec/replicas")
+    return not fields.owned(found, _REPLICAS) and (owner is None or owner.manager in _SCALERS)
 
 
 class Writer:
@@ -43,6 +52,12 @@ class Writer:
         self._installation = installation
         self._absence = Absence(cluster)
 
+    def there(self, id_: ResourceId) -> Json | None:
+        """An object as it is; None if it is not there."""
+        kind, place = KINDS[id_.kind], Place.of(id_.name)
+        found = self._cluster.get(kind.path(place.namespace, place.name))
+        return {"apiVersion": kind.api, "kind": kind.name, **found} if found is not None else None
+
     def write(self, change: Change) -> Json:
         """Makes an object what is wanted; what the API answered.
 
@@ -55,7 +70,7 @@ class Writer:
             return self._make(change, desired, mark)
         last: ConflictError | None = None
         for _ in range(_TRIES):
-            found = self._there(change.id)
+            found = self.there(change.id)
             self._permitted(change, found)
             if found is not None and change.action is Action.REPLACE and self._before(change, found):
                 self._take_away(change, found)
@@ -83,26 +98,31 @@ class Writer:
         try:
             self._cluster.apply(path, body, what, dry=True, hidden=hidden)
         except ManagerConflictError as error:
-            found = self._there(change.id)
+            found = self.there(change.id)
             if found is None or not self._ours_to_take(change, found):
                 raise self._taken(change, found, error) from error
             self._cluster.apply(path, body, what, force=True, dry=True, hidden=hidden)
 
+    def standing(self, change: Change) -> Json | None:
+        """What stands where a change is about, if it may be made; None if nothing does.
+
+        Raises:
+            ConflictError, ForeignError, BusyError: As the contract says.
+        """
+        found = self.there(change.id)
+        self._permitted(change, found)
+        return found
+
     def delete(self, change: Change) -> bool:
         """Asks for an object to go; whether it is gone."""
-        found = self._there(change.id)
+        found = self.there(change.id)
         if found is None:
             return True
         self._permitted(change, found)
         self._take_away(change, found)
-        return self._there(change.id) is None
+        return self.there(change.id) is None
 
     # -- details ----------------------------------------------------------------------------------------------------
-
-    def _there(self, id_: ResourceId) -> Json | None:
-        kind, place = KINDS[id_.kind], Place.of(id_.name)
-        found = self._cluster.get(kind.path(place.namespace, place.name))
-        return {"apiVersion": kind.api, "kind": kind.name, **found} if found is not None else None
 
     def _permitted(self, change: Change, found: Json | None) -> None:
         if found is None:

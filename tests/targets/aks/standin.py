@@ -108,6 +108,10 @@ class Standin:
         self.keda = False
         # What was made just after a listing, for whoever goes by that.
         self.unlisted: set[tuple[str, str, str]] = set()
+        # What runs in a pod: the address that its port leads to, None for one that does not become ready. Without
+        # it there are no pods but those that are put there.
+        self.runs: Callable[[Json], tuple[str, int] | None] | None = None
+        self.made = 0
         self.closed = False
         # Tokens of an identity provider, with what they are for, and what this takes them for.
         self.tokens: Mapping[str, str] = {}
@@ -162,13 +166,34 @@ class Standin:
             self._apply(key, body, manager, force=True)
 
     def remove(self, key: tuple[str, str, str]) -> None:
-        """An object gone."""
+        """An object gone, and what it owned with it."""
         with self.changed:
             gone = self._shown(key)
             del self.objects[key]
             self.version += 1
             self.history.append((self.version, key[0], key[1], "DELETED", gone))
+            for owned in self._owned_by(gone["metadata"]["uid"]):
+                self.remove(owned)
             self.changed.notify_all()
+
+    def _owned_by(self, uid: str) -> list[tuple[str, str, str]]:
+        def owners(key: tuple[str, str, str]) -> list[Json]:
+            found: list[Json] = self._shown(key)["metadata"].get("ownerReferences") or []
+            return found
+
+        return [key for key in sorted(self.objects) if any(one["uid"] == uid for one in owners(key))]
+
+    def reached(self, namespace: str, service: str) -> list[str]:
+        """The pods that requests to a Service get to: those that are ready and have the labels it selects by."""
+        with self.lock:
+            wanted = self._shown(("services", namespace, service))["spec"]["selector"]
+            pods = [self._shown(key) for key in sorted(self.objects) if key[:2] == ("pods", namespace)]
+            return [
+                pod["metadata"]["name"]
+                for pod in pods
+                if wanted.items() <= (pod["metadata"].get("labels") or {}).items()
+                and pod["status"]["conditions"][0]["status"] == "True"
+            ]
 
     # -- what the API does
 
@@ -287,7 +312,7 @@ class Standin:
         metadata = own.pop("metadata", {})
         for name in ("apiVersion", "kind", "status"):
             own.pop(name, None)
-        for name in ("labels", "annotations"):
+        for name in ("labels", "annotations", "ownerReferences"):
             if metadata.get(name):
                 own.setdefault("metadata", {})[name] = metadata[name]
         stored = self.objects.get(key)
@@ -333,19 +358,50 @@ class Standin:
         with self.changed:
             stored = self.objects[key]
             count = stored.owned.flat.get(("f:spec", "f:replicas"), 1)
+            ready = count if self.runs is None else self._run_pods(key, count)
+            there = "NewReplicaSetAvailable" if ready == count else "ReplicaSetUpdated"
             stored.status = {
                 "observedGeneration": stored.metadata["generation"],
                 "replicas": count,
                 "updatedReplicas": count,
-                "readyReplicas": count,
-                "availableReplicas": count,
+                "readyReplicas": ready,
+                "availableReplicas": ready,
                 "conditions": [
                     {"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable"},
-                    {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"},
+                    {"type": "Progressing", "status": "True", "reason": there},
                 ],
             }
             if bump:
                 self._bump(key, "MODIFIED", spec=False)
+
+    def _run_pods(self, key: tuple[str, str, str], count: int) -> int:
+        """The pods of a Deployment's template, and none of another one; how many are ready."""
+        shown = self._shown(key)
+        template = shown["spec"]["template"]
+        digest = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:9]
+        have = [name for name in self._owned_by(shown["metadata"]["uid"]) if name[0] == "pods"]
+        right = [pod for pod in have if self._shown(pod)["metadata"]["labels"]["pod-template-hash"] == digest]
+        for pod in [pod for pod in have if pod not in right] + right[count:]:
+            self.remove(pod)
+        for _ in range(count - len(right)):
+            self.made += 1
+            pod = ("pods", key[1], f"{key[2]}-{digest}-{self.made:05d}")
+            labels = {**template["metadata"]["labels"], "pod-template-hash": digest}
+            owner = {"kind": "ReplicaSet", "name": f"{key[2]}-{digest}", "uid": shown["metadata"]["uid"]}
+            self.put(pod, {"metadata": {"labels": labels, "ownerReferences": [owner]}, "spec": template["spec"]})
+            self.objects[pod].metadata["creationTimestamp"] = f"2026-11-22T{self.made:08d}Z"
+            self._start(pod)
+        pods = [name for name in self._owned_by(shown["metadata"]["uid"]) if name[0] == "pods"]
+        return sum(self._shown(pod)["status"]["conditions"][0]["status"] == "True" for pod in pods)
+
+    def _start(self, pod: tuple[str, str, str]) -> None:
+        assert self.runs is not None
+        address = self.runs(self._shown(pod))
+        self.ports |= {pod[2]: address} if address else {}
+        state = {"running": {}} if address else {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}
+        container = {"name": "scoring", "ready": bool(address), "restartCount": 0, "state": state}
+        condition = {"type": "Ready", "status": "True" if address else "False"}
+        self.state(pod, {"conditions": [condition], "containerStatuses": [container]})
 
     def _delete(self, key: tuple[str, str, str], body: Json) -> Json:
         stored = self._exists(key)

@@ -19,6 +19,7 @@ from reconciler.core.errors import AccessError, ConflictError, ForeignError, Ter
 from reconciler.core.resources import Completeness, Desired, Health, ResourceId
 from reconciler.core.secrets import SecretRef, seal
 from reconciler.core.situation import Rails
+from reconciler.core.smoke import SmokeTest
 from reconciler.core.values import transform
 from reconciler.targets.aks.api import Cluster
 from reconciler.targets.aks.driver import AksDriver
@@ -58,7 +59,7 @@ def make(standin: Standin, folder: Path) -> AksDriver:
     return AksDriver("cluster", INSTALLATION, Cluster("cluster", kubeconfig=str(config)), SECRETS, IMAGES, "ml")
 
 
-def wanted(common: Any = None, aks: Any = None) -> list[Desired]:
+def wanted(common: Any = None, aks: Any = None, tests: tuple[SmokeTest, ...] = ()) -> list[Desired]:
     """A service's objects as the engine hands them over, what they need elsewhere being there."""
 
     def leaf(value: Any) -> Any:
@@ -72,7 +73,7 @@ def wanted(common: Any = None, aks: Any = None) -> list[Desired]:
             spec=transform(each.spec, leaf),
             depends_on=tuple(id_ for id_ in each.depends_on if id_.target == "cluster"),
         )
-        for each in render(deployment(common, aks))
+        for each in render(deployment(common, aks, tests=tests))
     ]
 
 

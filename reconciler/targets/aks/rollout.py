@@ -1,0 +1,287 @@
+"""Bringing a new version into service beside the one before: hidden, with shares of the requests, then in its place.
+
+Every call looks at what stands there and does what is due then; how far it is, the cluster keeps. The version before
+keeps all its pods until the new one takes its place, so that taking the new one away again is all it takes to go back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from reconciler.core.change import Change, Step
+from reconciler.core.dataclass import dataclass, replace
+from reconciler.core.driver import InProgress
+from reconciler.core.errors import BusyError, ConflictError, ForeignError, TerminalError, UnavailableError
+from reconciler.core.resources import Desired, Health, Mark, ResourceId
+from reconciler.targets.aks.api import Cluster
+from reconciler.targets.aks.asking import Answers, answers
+from reconciler.targets.aks.canary import Stage, canary_of, form, is_of, is_ours, stage_of, stands
+from reconciler.targets.aks.form import Secrets, mark_of
+from reconciler.targets.aks.health import state_of
+from reconciler.targets.aks.kinds import CANARY, KINDS, Place
+from reconciler.targets.aks.looking import pods_of
+from reconciler.targets.aks.parts import Json, part, parts
+from reconciler.targets.aks.writing import Writer
+
+_SOON = 1.0
+_TRIES = 5
+_EVERY_SECONDS = 5.0
+# How long after its time a step waits for pods that cannot be asked how they do.
+_SILENT_SECONDS = 60.0
+_KIND = KINDS["Deployment"]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands there after a call.
+
+    Args:
+        main: The Deployment that serves; None if there is none.
+        twin: The one that a version is staged in.
+        going: What the engine is told, if it is not done.
+    """
+
+    main: Json | None
+    twin: Json | None
+    going: InProgress | None = None
+
+
+class CanaryError(TerminalError):
+    """The new version did not keep up with what it was given; the one before has all requests."""
+
+    code = "canary-failed"
+
+
+class Rollouts:
+    """The steps of changes that are staged.
+
+    Args:
+        installation: Id of this installation.
+        now: Unix time in seconds.
+    """
+
+    def __init__(
+        self, cluster: Cluster, writer: Writer, secrets: Secrets, installation: str, now: Callable[[], float]
+    ) -> None:
+        self._cluster = cluster
+        self._writer = writer
+        self._secrets = secrets
+        self._installation = installation
+        self._now = now
+
+    def make(self, change: Change) -> Standing:
+        """One step.
+
+        Raises:
+            ConflictError, ForeignError, BusyError, TerminalError, UnavailableError: As the contract says.
+        """
+        match change.step:
+            case Step.STAGE:
+                return self._stage(change)
+            case Step.SHIFT:
+                return self._shift(change)
+            case Step.PROMOTE:
+                return self._promote(change)
+            case _:
+                return self._discard(change)
+
+    def twin_of(self, id_: ResourceId) -> Json | None:
+        """What stands where a version would be staged."""
+        place = Place.of(canary_of(id_).name)
+        found = self._cluster.get(_KIND.path(place.namespace, place.name))
+        return {"apiVersion": _KIND.api, "kind": _KIND.name, **found} if found is not None else None
+
+    def pods(self, id_: ResourceId, stage: Stage) -> list[Json]:
+        """The pods of the staged version."""
+        place = Place.of(id_.name)
+        return [pod for pod in pods_of(self._cluster, place.namespace, place.name, CANARY) if is_of(pod, stage)]
+
+    def staged_pods(self, id_: ResourceId) -> list[Json]:
+        """The pods of the version that is staged now."""
+        twin = self.twin_of(id_)
+        stage = stage_of(twin) if twin is not None else None
+        return self.pods(id_, stage) if stage is not None else []
+
+    # -- the steps
+
+    def _stage(self, change: Change) -> Standing:
+        _, mark = _wanted(change)
+        main = self._main(change)
+        twin = self._own(change.id, self.twin_of(change.id))
+        stage = stage_of(twin) if twin is not None else None
+        goes_on = (
+            twin is not None
+            and stage is not None
+            and stage.digest == mark.spec_digest
+            and state_of(twin).health not in (Health.DEGRADED, Health.SUSPENDED)
+            and stands(self._form(change, main, stage), twin, self._secrets)
+        )
+        if twin is None or not goes_on:
+            twin = self._write(change, self._form(change, main, Stage(mark.spec_digest)))
+        state = state_of(twin)
+        ready = state.settled and state.health is Health.HEALTHY
+        return Standing(main, twin, None if ready else InProgress(_SOON))
+
+    def _shift(self, change: Change) -> Standing:
+        main = self._main(replace(change, observed=None))
+        twin, stage = self._staged(change)
+        if stage.share > change.share:
+            return Standing(main, twin)
+        wanted = stage if stage.share == change.share else Stage(stage.digest, change.share)
+        body = self._form(change, main, wanted)
+        if stands(body, twin, self._secrets):
+            return self._judged(change, main, twin, wanted)
+        as_many = {**body, "spec": {**body["spec"], "replicas": twin["spec"].get("replicas")}}
+        if not stands(as_many, twin, self._secrets):
+            # It gets this share only now, or a hand had changed it: its time begins anew.
+            body = self._form(change, main, replace(wanted, since=0.0))
+        return self._going(main, self._write(change, body), f"{change.share} % of the requests: pods are made")
+
+    def _judged(self, change: Change, main: Json, twin: Json, stage: Stage) -> Standing:
+        """Whether it keeps its share, has had it long enough, or has to go.
+
+        Raises:
+            CanaryError: It has to go.
+        """
+        rollout = _wanted(change)[0].rollout
+        head = f"{stage.share} % of the requests"
+        pods = self.pods(change.id, stage)
+        state = state_of(twin, pods)
+        why = state.reason if state.health in (Health.DEGRADED, Health.SUSPENDED) else _restarted(pods)
+        if why:
+            raise CanaryError(f"with {head} the new version was not well: {why}", hint=_HINT)
+        if not state.settled:
+            return self._going(main, twin, f"{head}: {state.reason}")
+        if not stage.since:
+            begun = self._form(change, main, replace(stage, since=self._now()))
+            return self._going(main, self._write(change, begun), f"{head}, for {rollout.interval:g} s")
+        passed = self._now() - stage.since
+        said = f"{head} for {min(passed, rollout.interval):.0f} of {rollout.interval:g} s"
+        if rollout.max_error_rate is not None:
+            try:
+                counted = self._answers(change, pods)
+            except UnavailableError as error:
+                if passed > rollout.interval + _SILENT_SECONDS:
+                    message = f"with {head} nothing tells how many of them the new version fails: {error.message}"
+                    raise CanaryError(message, hint=_HINT) from error
+                return self._going(main, twin, f"{said}: {error.message}", _EVERY_SECONDS)
+            if counted.more_than(rollout.max_error_rate):
+                most = f"{rollout.max_error_rate * 100:g} %"
+                raise CanaryError(f"with {head} {counted}, more than {most}", hint=_HINT)
+            said = f"{said}: {counted}"
+        if passed < rollout.interval:
+            return self._going(main, twin, said, min(rollout.interval - passed, _EVERY_SECONDS))
+        return Standing(main, twin)
+
+    def _promote(self, change: Change) -> Standing:
+        _, mark = _wanted(change)
+        main = self._main(replace(change, observed=None))
+        twin = self._own(change.id, self.twin_of(change.id))
+        if mark_of(main) != replace(mark, self_ref=str(change.id)):
+            twin, _ = self._staged(change)
+            main = self._writer.write(change)
+        state = state_of(main)
+        stage = stage_of(twin) if twin is not None else None
+        shares = stage is not None and stage.share > 0
+        # What has a share of the requests keeps it until all pods beside it are new.
+        if twin is not None and (state.settled or not shares):
+            self._take_away(change.id, twin)
+            twin = None
+        if state.settled:
+            return Standing(main, twin)
+        return Standing(main, twin, InProgress(_SOON, again=shares, text=state.reason))
+
+    def _discard(self, change: Change) -> Standing:
+        twin = self._own(change.id, self.twin_of(change.id), going=True)
+        if twin is not None and not twin["metadata"].get("deletionTimestamp"):
+            self._take_away(change.id, twin)
+        return Standing(self._writer.there(change.id), None)
+
+    # -- details ----------------------------------------------------------------------------------------------------
+
+    def _going(self, main: Json, twin: Json, text: str, seconds: float = _SOON) -> Standing:
+        return Standing(main, twin, InProgress(seconds, again=True, text=text))
+
+    def _form(self, change: Change, main: Json, stage: Stage) -> Json:
+        desired, mark = _wanted(change)
+        return form(change.id, desired, mark, main, stage, self._secrets)
+
+    def _main(self, change: Change) -> Json:
+        main = self._writer.standing(change)
+        if main is None:
+            raise ConflictError(f"{_name(change.id)} is not there any more", hint="it is looked for again")
+        return main
+
+    def _own(self, id_: ResourceId, twin: Json | None, *, going: bool = False) -> Json | None:
+        """What a version is staged in, if that is ours.
+
+        Args:
+            going: It may be about to go.
+        """
+        if twin is None:
+            return None
+        if not is_ours(id_, twin, self._installation):
+            raise ForeignError(
+                f"{_name(canary_of(id_))} exists and is not ours", hint="new versions are staged there: remove it"
+            )
+        if twin["metadata"].get("deletionTimestamp") and not going:
+            raise BusyError(f"{_name(canary_of(id_))}: the one before is being deleted", retry_after=_SOON)
+        return twin
+
+    def _staged(self, change: Change) -> tuple[Json, Stage]:
+        twin = self._own(change.id, self.twin_of(change.id))
+        stage = stage_of(twin) if twin is not None else None
+        if twin is None or stage is None:
+            raise ConflictError(f"{change.id}: nothing is staged any more", hint="it is staged again")
+        if stage.digest != _wanted(change)[1].spec_digest:
+            raise ConflictError(f"{change.id}: another version is staged", hint="it is looked for again")
+        return twin, stage
+
+    def _write(self, change: Change, body: Json) -> Json:
+        twin = canary_of(change.id)
+        place = Place.of(twin.name)
+        # All of it is ours alone: whatever a hand did to it is taken back.
+        path, what = _KIND.path(place.namespace, place.name), f"writing {_name(twin)}"
+        return {**body, **self._cluster.apply(path, body, what, force=True)}
+
+    def _take_away(self, id_: ResourceId, twin: Json) -> None:
+        place = Place.of(canary_of(id_).name)
+        path, what = _KIND.path(place.namespace, place.name), f"deleting {_name(canary_of(id_))}"
+        uid = str(twin["metadata"].get("uid"))
+        for _ in range(_TRIES):
+            found = self._cluster.get(path)
+            if found is None or found["metadata"].get("uid") != uid:
+                return
+            try:
+                self._cluster.delete(path, what, uid=uid, version=str(found["metadata"].get("resourceVersion")))
+            except ConflictError:
+                # Its status moved between the two calls.
+                continue
+            return
+        raise BusyError(f"{_name(canary_of(id_))} keeps changing", retry_after=_SOON)
+
+    def _answers(self, change: Change, pods: Sequence[Json]) -> Answers:
+        named = [str(pod["metadata"]["name"]) for pod in pods]
+        return answers(self._cluster, Place.of(change.id.name).namespace, named, change.key)
+
+
+_HINT = "it was taken away, and the version before has all requests; see the service's log"
+
+
+def _restarted(pods: Sequence[Json]) -> str:
+    for pod in pods:
+        for container in parts(pod, "status", "containerStatuses"):
+            if int(container.get("restartCount") or 0):
+                reason = part(container, "lastState", "terminated").get("reason") or "it ended"
+                return f"{part(pod, 'metadata').get('name')} was started again: {reason}"
+    return ""
+
+
+def _name(id_: ResourceId) -> str:
+    return f"{id_.kind} {id_.name}"
+
+
+def _wanted(change: Change) -> tuple[Desired, Mark]:
+    if change.desired is None or change.mark is None:
+        raise TerminalError(f"{change.id}: this change has nothing desired")
+    return change.desired, change.mark

@@ -1,0 +1,533 @@
+"""New versions beside the one before, carried out by the engine against a stand-in that runs pods."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.core.change import Step
+from reconciler.core.secrets import seal
+from reconciler.engine.clock import Cancel
+from reconciler.engine.lifecycle import State
+from reconciler.engine.store import Store
+from reconciler.targets.aks.api import Cluster
+from tests.contract.mortal import Killed, Mortal
+from tests.engine.conftest import FakeClock
+from tests.engine.harness import ALWAYS_FINE, INSTALLATION, House
+from tests.listening import listening
+from tests.targets.aks.samples import IMAGES
+from tests.targets.aks.standin import Standin
+from tests.targets.aks.test_driver import SECRETS, wanted
+
+MAIN = ("deployments", "ml", "diabetes")
+TWIN = ("deployments", "ml", "diabetes.canary")
+KEY = seal(b"key", "the-key-of-the-service")
+
+
+class Pods:
+    """What runs in the pods: by version, how it answers and what it says of its requests.
+
+    Args:
+        counts: Status -> requests, by version.
+    """
+
+    def __init__(self) -> None:
+        self.status: dict[str, int] = {}
+        self.counts: dict[str, Mapping[int, int]] = {}
+        self.broken: set[str] = set()
+        self.scored: list[str] = []
+        self.ports: dict[str, int] = {}
+        self.bearers: set[str] = set()
+
+    def runs(self, pod: Mapping[str, Any]) -> tuple[str, int] | None:
+        """Where a pod's port leads to; a version that is broken does not start."""
+        version = version_of(pod["spec"])
+        return None if version in self.broken else ("127.0.0.1", self.ports[version])
+
+
+def version_of(spec: Mapping[str, Any]) -> str:
+    """Which version a pod is of: the one variable that differs."""
+    (container,) = spec["containers"]
+    return next(str(one["value"]) for one in container["env"] if one["name"] == "VERSION")
+
+
+def handler(pods: Pods, version: str) -> type[BaseHTTPRequestHandler]:
+    """A scoring runtime of a version."""
+
+    class Runtime(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            pods.scored.append(version)
+            self._say(pods.status.get(version, 200), b"[1.0]")
+
+        def do_GET(self) -> None:
+            pods.bearers.add(self.headers.get("Authorization") or "")
+            told = pods.counts.get(version, {200: 100})
+            lines = [f'reconciler_serving_requests_total{{code="{code}"}} {count}' for code, count in told.items()]
+            self._say(200, "\n".join(["# TYPE reconciler_serving_requests_total counter", *lines, ""]).encode())
+
+        def _say(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Nothing is written to the terminal."""
+
+    return Runtime
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Waiting takes no time."""
+    return FakeClock()
+
+
+@pytest.fixture
+def pods() -> Iterator[Pods]:
+    """Versions one to three."""
+    made = Pods()
+    with (
+        listening(handler(made, "one")) as one,
+        listening(handler(made, "two")) as two,
+        listening(handler(made, "three")) as three,
+    ):
+        made.ports = {"one": one, "two": two, "three": three}
+        yield made
+
+
+@pytest.fixture
+def standin(pods: Pods) -> Iterator[Standin]:
+    """A cluster that runs pods."""
+    made = Standin("ml")
+    made.runs = pods.runs
+    yield made
+    made.close()
+
+
+class Site:
+    """A reconciler of one cluster, which can be started again with the same record and with an empty one."""
+
+    def __init__(self, standin: Standin, clock: FakeClock, folder: Path) -> None:
+        self.standin = standin
+        self.clock = clock
+        self.folder = folder
+        self.told: list[str] = []
+        self.seen: list[tuple[str, int, int]] = []
+        self.cancel: tuple[str, Cancel] | None = None
+        self.hooks: list[Callable[[str], None]] = []
+        self.stores: list[Store] = []
+        self.start()
+
+    def start(self, name: str = "state") -> None:
+        """A process of its own: nothing of the one before is remembered."""
+        self.close()
+        config = self.folder / "kubeconfig"
+        config.write_text(json.dumps(self.standin.kubeconfig))
+        cluster = Cluster("cluster", kubeconfig=str(config))
+        self.driver = Mortal("cluster", INSTALLATION, cluster, SECRETS, IMAGES, "ml", now=self.clock.now)
+        self.stores = [Store(self.folder / f"{name}.db", self.clock)]
+        number = self.house.number if hasattr(self, "house") else 0
+        desired = self.house.wanted if hasattr(self, "house") else ()
+        self.house = House(
+            self.stores[0],
+            self.clock,
+            {},
+            desired,
+            number=number,
+            others={"cluster": self.driver},
+            keys={"diabetes": KEY},
+        )
+        self.house.on_progress = self._progress
+
+    def _progress(self, event: Any) -> None:
+        if event.id.kind != "Deployment":
+            return
+        self.told.append(f"{event.step.value}: {event.text}")
+        for hook in list(self.hooks):
+            hook(self.told[-1])
+
+    def close(self) -> None:
+        """The process ends."""
+        if hasattr(self, "driver"):
+            self.driver.close()
+        for store in self.stores:
+            store.close()
+
+    def want(self, version: str, aks: Mapping[str, Any], common: Mapping[str, Any] | None = None) -> None:
+        """A commit that asks for a version."""
+        variables = {"environmentVariables": {"VERSION": {"value": version}}, "replicas": 4, **(common or {})}
+        variables = {key: value for key, value in variables.items() if value is not None}
+        self.house.want(*wanted(variables, aks, (ALWAYS_FINE,)))
+
+    def served(self) -> dict[str, int]:
+        """How many pods of each version requests get to."""
+        found: dict[str, int] = {}
+        for name in self.standin.reached("ml", "diabetes"):
+            version = version_of(self.standin.show(("pods", "ml", name))["spec"])
+            found[version] = found.get(version, 0) + 1
+        return found
+
+
+@pytest.fixture
+def site(standin: Standin, clock: FakeClock, tmp_path: Path) -> Iterator[Site]:
+    """Version one serves."""
+    made = Site(standin, clock, tmp_path)
+    made.want("one", CANARY)
+    assert made.house.go().word == "applied"
+    assert made.served() == {"one": 4}
+    yield made
+    made.close()
+
+
+CANARY = {"strategy": "canary", "canary": {"steps": [10, 50], "stepSeconds": 10, "maxErrorRate": 0.05}}
+# One pod beside four.
+SHORT = {"strategy": "canary", "canary": {"steps": [20], "stepSeconds": 10}}
+
+
+def test_a_canary_gets_its_shares_and_takes_over(site: Site, pods: Pods) -> None:
+    """Tested hidden, then with one pod beside four, then four beside four; then the old ones go, and it with them."""
+    site.want("two", CANARY)
+    steps: dict[str, dict[str, int]] = {}
+    site.hooks.append(lambda text: steps.setdefault(text, site.served()))
+    pods.scored.clear()
+    began = site.clock.now()
+    outcome = site.house.go()
+    assert outcome.word == "applied", (outcome.results, site.told[-12:])
+    assert site.served() == {"two": 4}
+    assert TWIN not in site.standin.objects
+    assert 20 <= site.clock.now() - began < 60
+    assert pods.scored == ["two"] * 3
+    assert pods.bearers == {"Bearer the-key-of-the-service"}
+    tested = [served for text, served in steps.items() if text.startswith("test:")]
+    assert tested[0] == {"one": 4}
+    during = [served for text, served in steps.items() if "of 10 s" in text]
+    assert during[0] == {"one": 4, "two": 1}
+    assert during[-1] == {"one": 4, "two": 4}
+    (result,) = [r for r in outcome.results if r.id.kind == "Deployment"]
+    step = (Step.SHIFT, Step.TEST)
+    assert result.steps == (Step.STAGE, Step.TEST, *step, *step, Step.PROMOTE)
+    assert site.house.plan().empty
+
+
+def deployment_result(outcome: Any) -> Any:
+    """How the change of the Deployment ended."""
+    (result,) = [r for r in outcome.results if r.id.kind == "Deployment"]
+    return result
+
+
+def test_a_version_that_fails_its_tests_gets_no_request(site: Site, pods: Pods) -> None:
+    """It never was where the Service looks; the one before has all its pods, and the same commit waits."""
+    pods.status["two"] = 500
+    site.want("two", CANARY)
+    seen: list[dict[str, int]] = []
+    site.hooks.append(lambda _: seen.append(site.served()))
+    result = deployment_result(site.house.go(wait=False))
+    assert (result.state, result.code) == (State.FAILED, "tests-failed")
+    assert {json.dumps(one) for one in seen} == {'{"one": 4}'}
+    assert TWIN not in site.standin.objects
+    writes = len(site.standin.writes)
+    outcome = site.house.go(wait=False)
+    assert [b.id.kind for b in outcome.plan.blocked] == ["Deployment"]
+    assert len(site.standin.writes) == writes
+    site.want("three", CANARY)
+    assert site.house.go().word == "applied"
+    assert site.served() == {"three": 4}
+
+
+def test_a_canary_that_fails_requests_goes(site: Site, pods: Pods) -> None:
+    """As soon as too many of them failed; what is told says how many, and what serves now."""
+    pods.counts["two"] = {200: 80, 400: 10, 500: 9, 503: 1}
+    site.want("two", CANARY)
+    began = site.clock.now()
+    outcome = site.house.go(wait=False)
+    result = deployment_result(outcome)
+    assert (result.state, result.code) == (State.FAILED, "canary-failed")
+    assert result.reason == "with 10 % of the requests 10 of 100 requests failed, more than 5 %"
+    assert "the version before has all requests" in result.hint
+    assert site.clock.now() - began < 30
+    assert site.served() == {"one": 4}
+    assert TWIN not in site.standin.objects
+    assert site.house.plan().blocked
+
+
+def test_few_requests_say_little(site: Site, pods: Pods) -> None:
+    """One that failed of three is no third of all; two are too many."""
+    pods.counts["two"] = {200: 2, 500: 1}
+    site.want("two", SHORT)
+    assert site.house.go().word == "applied"
+    pods.counts["three"] = {200: 1, 500: 2}
+    site.want("three", SHORT)
+    assert deployment_result(site.house.go(wait=False)).state is State.FAILED
+    assert site.served() == {"two": 4}
+
+
+def test_a_version_that_does_not_start(site: Site, pods: Pods) -> None:
+    """Said in words; nothing else came of it."""
+    pods.broken.add("two")
+    site.want("two", CANARY)
+    result = deployment_result(site.house.go(wait=False))
+    assert result.state is State.FAILED
+    assert "ImagePullBackOff: not found" in result.reason
+    assert site.served() == {"one": 4}
+    assert TWIN not in site.standin.objects
+
+
+def test_a_canary_that_is_started_again_goes(site: Site) -> None:
+    """A process that ends says more than its requests."""
+
+    def crash(text: str) -> None:
+        if "50 % of the requests for" in text:
+            site.hooks.clear()
+            pod = next(key for key in site.standin.objects if key[0] == "pods" and ".canary" in key[2])
+            ended = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+            container = {"name": "scoring", "ready": True, "restartCount": 1, "lastState": ended}
+            site.standin.state(pod, {**site.standin.objects[pod].status, "containerStatuses": [container]})
+
+    site.hooks.append(crash)
+    site.want("two", CANARY)
+    result = deployment_result(site.house.go(wait=False))
+    assert result.state is State.FAILED
+    assert result.reason.startswith("with 50 % of the requests the new version was not well: diabetes.canary-")
+    assert result.reason.endswith("was started again: OOMKilled")
+    assert site.served() == {"one": 4}
+
+
+def test_nothing_tells_how_it_does(site: Site) -> None:
+    """Pods that cannot be asked are waited for a while; then the canary goes."""
+    site.want("two", CANARY)
+
+    def cut(text: str) -> None:
+        if "10 % of the requests, for" in text:
+            for name in [name for name in site.standin.ports if ".canary" in name]:
+                del site.standin.ports[name]
+
+    site.hooks.append(cut)
+    result = deployment_result(site.house.go(wait=False))
+    assert result.state is State.FAILED
+    assert "nothing tells how many of them the new version fails" in result.reason
+    assert site.served() == {"one": 4}
+
+
+# Of all the moments at which a process may die, those that are tried each time.
+DAILY = [("after", 1, "state"), ("before", 4, "fresh"), ("after", 7, "state")]
+
+
+class Gone(BaseException):
+    """The process is gone."""
+
+
+def die_at(words: str) -> Callable[[str], None]:
+    """Ends the process at the first progress that has some words."""
+
+    def hook(text: str) -> None:
+        if words in text:
+            raise Gone
+
+    return hook
+
+
+@pytest.mark.parametrize(
+    ("when", "call", "record"),
+    [
+        pytest.param(when, call, record, marks=() if (when, call, record) in DAILY else pytest.mark.long)
+        for when in ("before", "after")
+        for call in range(1, 8)
+        for record in ("state", "fresh")
+    ],
+)
+def test_it_goes_on_after_a_crash(site: Site, when: str, call: int, record: str) -> None:
+    """Before and after any call, with the record of it or without any; the old ones never are fewer than four."""
+    site.want("two", SHORT)
+    site.driver.at = (when, call)
+    fewest: list[int] = []
+    site.hooks.append(lambda text: fewest.append(sum(site.served().values())))
+    with pytest.raises(Killed):
+        site.house.go()
+    site.start(record)
+    site.hooks.append(lambda text: fewest.append(sum(site.served().values())))
+    for _ in range(4):
+        site.house.go()
+        if site.house.plan().empty:
+            break
+    assert site.house.plan().empty
+    assert site.served() == {"two": 4}
+    assert TWIN not in site.standin.objects
+    assert min(fewest) >= 4
+
+
+def test_a_step_keeps_its_time_over_a_restart(site: Site) -> None:
+    """What has had its share for most of the time needs only the rest of it."""
+    site.want("two", {"strategy": "canary", "canary": {"steps": [20], "stepSeconds": 60}})
+    site.hooks.append(die_at("20 % of the requests for 41 of"))
+    with pytest.raises(Gone):
+        site.house.go()
+    site.hooks.clear()
+    site.start()
+    assert site.served() == {"one": 4, "two": 1}
+    began = site.clock.now()
+    assert site.house.go().word == "applied"
+    assert site.clock.now() - began < 35
+    assert site.served() == {"two": 4}
+
+
+def test_a_newer_commit_takes_the_place_of_a_canary(site: Site, pods: Pods) -> None:
+    """Hidden first, as any; the one it supersedes has no requests from then on."""
+    site.want("two", CANARY)
+    cancel = Cancel()
+    site.hooks.append(lambda text: cancel.request("superseded") if "50 % of the requests for" in text else None)
+    outcome = site.house.go(cancel)
+    assert deployment_result(outcome).state is State.HANDED_OVER
+    assert site.served() == {"one": 4, "two": 4}
+    site.hooks.clear()
+    tested: list[dict[str, int]] = []
+    site.hooks.append(lambda text: tested.append(site.served()) if text.startswith("test:") else None)
+    site.want("three", CANARY)
+    assert site.house.go().word == "applied"
+    assert tested[0] == {"one": 4}
+    assert site.served() == {"three": 4}
+
+
+def test_a_commit_that_goes_back_takes_a_canary_away(site: Site) -> None:
+    """The version that serves is wanted again: nothing rolls."""
+    site.want("two", CANARY)
+    cancel = Cancel()
+    site.hooks.append(lambda text: cancel.request("superseded") if "10 % of the requests for" in text else None)
+    site.house.go(cancel)
+    before = site.standin.show(MAIN)["metadata"]["generation"]
+    site.want("one", CANARY)
+    plan = site.house.plan()
+    assert [(c.id.kind, c.reason, c.steps) for c in plan.effective()] == [
+        ("Deployment", "a staged version was left over", (Step.DISCARD,))
+    ]
+    assert site.house.go().word == "applied"
+    assert site.served() == {"one": 4}
+    assert TWIN not in site.standin.objects
+    assert site.standin.show(MAIN)["metadata"]["generation"] == before
+
+
+def test_a_canary_that_a_hand_changes_begins_its_step_anew(site: Site) -> None:
+    """What it is judged by is the version that Git wants."""
+    site.want("two", {"strategy": "canary", "canary": {"steps": [20], "stepSeconds": 20}})
+    place = ("spec", "template", "spec", "containers", 'k:{"name":"scoring"}', "image")
+
+    def edit(text: str) -> None:
+        if "20 % of the requests for 16 of" in text:
+            site.hooks.clear()
+            site.standin.edit(TWIN, place, "theirs:1")
+
+    site.hooks.append(edit)
+    began = site.clock.now()
+    assert site.house.go().word == "applied"
+    assert site.clock.now() - began > 36
+    assert site.served() == {"two": 4}
+
+
+def test_an_autoscaler_works_during_a_canary(site: Site) -> None:
+    """Pods that it adds are no reason to begin anew; the canary's share stays what it is."""
+    site.want("one", CANARY, {"replicas": None})
+    site.house.go()
+    site.want("two", {"strategy": "canary", "canary": {"steps": [50], "stepSeconds": 20}}, {"replicas": None})
+    most: list[dict[str, int]] = []
+
+    def scale(text: str) -> None:
+        most.append(site.served())
+        if "50 % of the requests for 6 of" in text:
+            site.standin.edit(MAIN, ("spec", "replicas"), 6, "kube-controller-manager")
+
+    site.hooks.append(scale)
+    began = site.clock.now()
+    assert site.house.go().word == "applied"
+    assert site.clock.now() - began < 40
+    assert {"one": 6, "two": 6} in most
+    assert site.served() == {"two": 6}
+    assert site.house.plan().empty
+
+
+def test_a_hand_edit_is_taken_back_at_once(site: Site) -> None:
+    """What Git wants was tested before: it needs no canary."""
+    place = ("spec", "template", "spec", "containers", 'k:{"name":"scoring"}', "image")
+    site.standin.edit(MAIN, place, "theirs:1")
+    assert site.house.go().word == "applied"
+    assert TWIN[2] not in {path.rpartition("/")[2].partition("?")[0] for _, path in site.standin.writes}
+    assert site.house.plan().empty
+
+
+def test_a_service_that_goes_takes_its_canary_along(site: Site) -> None:
+    """Whatever stood beside it."""
+    site.want("two", CANARY)
+    cancel = Cancel()
+    site.hooks.append(lambda text: cancel.request("superseded") if "10 % of the requests for" in text else None)
+    site.house.go(cancel)
+    assert TWIN in site.standin.objects
+    site.house.want()
+    site.house.go(allowed=frozenset({"empties-target", "too-many-deletes"}))
+    assert not site.standin.objects
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_a_roll_out_tests_one_pod_first(site: Site, pods: Pods, status: int) -> None:
+    """Without a canary, too: tests come before requests do."""
+    pods.status["two"] = status
+    site.want("two", {})
+    seen: dict[str, dict[str, int]] = {}
+    site.hooks.append(lambda text: seen.setdefault(text, site.served()))
+    site.house.go(wait=False)
+    assert next(served for text, served in seen.items() if text.startswith("test:")) == {"one": 4}
+    assert site.served() == ({"two": 4} if status == 200 else {"one": 4})
+    assert TWIN not in site.standin.objects
+
+
+def test_more_replicas_are_no_new_version(site: Site) -> None:
+    """They are made where it stands."""
+    site.want("one", CANARY, {"replicas": 6})
+    assert deployment_result(site.house.go()).steps == (Step.APPLY,)
+    assert site.served() == {"one": 6}
+
+
+def test_what_is_not_ours_is_not_taken(site: Site) -> None:
+    """Something of that name that somebody else made."""
+    site.standin.put(
+        TWIN,
+        {
+            "metadata": {},
+            "spec": {
+                "replicas": 0,
+                "template": {
+                    "metadata": {"labels": {"a": "b"}},
+                    "spec": {"containers": [{"name": "c", "image": "theirs:1"}]},
+                },
+            },
+        },
+    )
+    site.want("two", CANARY)
+    result = deployment_result(site.house.go(wait=False))
+    assert (result.state, result.code) == (State.FAILED, "foreign")
+    assert TWIN in site.standin.objects
+    assert site.served() == {"one": 4}
+
+
+def test_it_stays_until_all_others_are_new(site: Site) -> None:
+    """While the version before is replaced, which takes its time, what has requests keeps them."""
+    site.want("two", SHORT)
+    seen: list[dict[str, int]] = []
+
+    def slowly(text: str) -> None:
+        if text == "promote: ":
+            site.standin.slow.add("deployments")
+        if text == "promote: the cluster has not begun with it":
+            seen.append(site.served())
+            site.standin.slow.clear()
+            site.standin.roll_out(MAIN)
+
+    site.hooks.append(slowly)
+    assert site.house.go().word == "applied"
+    assert seen == [{"one": 4, "two": 1}]
+    assert site.served() == {"two": 4}
+    assert TWIN not in site.standin.objects
