@@ -13,7 +13,7 @@ from reconciler.core.values import digest
 LOCAL_PREFIX = "reconciler"
 DIGITS = 12
 # Counts up when targets begin to ask something of the scoring runtime that the one in images made before refuses.
-RUNTIME_INTERFACE = 2
+RUNTIME_INTERFACE = 3
 
 
 @dataclass(frozen=True, slots=True)

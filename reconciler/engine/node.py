@@ -297,20 +297,19 @@ class Node:
 
     # Tests
 
-    def _unreachable(self) -> str:
-        """Why there is nothing to send tests to: as a rule because what was made does not come up."""
-        found = self.answered
-        return found.reason if found and found.reason and found.health is not Health.HEALTHY else "it has no address"
-
     def _test(self) -> None:
         if self.state is State.WAITING:
             self.move(Signal.NEXT_TEST)
         change = self.change
         staged = Step.PROMOTE in change.steps
         driver = self.around.driver
+        if not staged and self.answered is not None and self.answered.health is Health.DEGRADED:
+            # What answers in its place, if anything does, is the version before.
+            self._failed_step(self.answered.reason or "it is degraded", "not-ready")
+            return
         address = driver.address(self.id, staged=staged) if isinstance(driver, Endpoint) else None
         if address is None:
-            self._failed_step(f"it cannot be tested: {self._unreachable()}", "tests-failed")
+            self._failed_step("it cannot be tested: it has no address", "tests-failed")
             return
         tests = change.desired.tests if change.desired else ()
         # Imported where there is something to test, since the HTTP client takes a tenth of a second to load.

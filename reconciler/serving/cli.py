@@ -62,6 +62,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
             graceful=given.graceful_seconds,
             keep_alive=given.keep_alive_seconds,
             drain_idle=given.drain_idle_seconds,
+            stop_idle=given.stop_idle_seconds,
             header_timeout=given.header_timeout_seconds,
             body_timeout=given.body_timeout_seconds,
         ),
@@ -156,6 +157,7 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     add("--graceful-seconds", type=seconds, default=limits.graceful, help="time to finish when stopped")
     add("--keep-alive-seconds", type=positive, default=int(limits.keep_alive), help="idle connections live this long")
     add("--drain-idle-seconds", type=seconds, default=limits.drain_idle, help="and this long in a drain")
+    add("--stop-idle-seconds", type=seconds, default=limits.stop_idle, help="and this long after SIGTERM (default: 0)")
     add("--header-timeout-seconds", type=seconds, default=limits.header_timeout, help="for a request's headers")
     add("--body-timeout-seconds", type=seconds, default=limits.body_timeout, help="for a request's body")
     group = parser.add_argument_group("access")

@@ -48,6 +48,7 @@ class Limits:
     graceful: float = 30.0
     keep_alive: float = 65.0
     drain_idle: float = 5.0
+    stop_idle: float = 0.0
     header_timeout: float = 10.0
     body_timeout: float = 30.0
 

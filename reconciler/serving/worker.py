@@ -269,7 +269,7 @@ class Worker:
             assert self._ending is not None
             if number == signal.SIGINT and self._ending.is_set() and time.monotonic() - self._ended_at > 0.5:
                 _leave(130)  # a second Ctrl-C
-            self._end(0.0)
+            self._end(self._settings.limits.stop_idle if number == signal.SIGTERM else 0.0)
 
     def _end(self, drain_idle: float) -> None:
         assert self._ending is not None

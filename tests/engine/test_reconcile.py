@@ -181,6 +181,20 @@ def test_what_cannot_be_staged_goes_back_when_its_tests_fail(house: House, answe
     assert house.plan().blocked
 
 
+def test_a_version_that_does_not_come_up_is_not_judged_by_the_one_before(house: House, answers):
+    """The old one still answers; the new one goes back, and the reason is why it did not come up."""
+    world = house.worlds["east"]
+    world.serve("plain/a", answers.url)
+    house.want(service("a", kind="plain", tests=[ALWAYS_FINE]))
+    assert house.go().word == "applied"
+
+    house.want(service("a", kind="plain", image="two", crashes="ended with exit code 2", tests=[ALWAYS_FINE]))
+    outcome = house.go(wait=False)
+
+    assert (outcome.results[0].code, outcome.results[0].reason) == ("not-ready", "ended with exit code 2")
+    assert world.native("plain/a")["image"] == "one"
+
+
 def test_what_git_no_longer_names_is_deleted_after_its_dependents(house: House):
     """The order of deleting is that of making, reversed, also across targets."""
     made = source("image", "bytes", "west")

@@ -1,5 +1,6 @@
 """How a server starts, fails, stops and is found: exit codes, reasons, signals, several workers, a copied tree."""
 
+import http.client
 import os
 import shutil
 import signal
@@ -101,6 +102,22 @@ def test_sigterm_finishes_what_is_under_way_and_ends_with_0(serve):
     assert server.stop() == 0
     thread.join()
     assert (answers[0].status_code, answers[0].headers["connection"]) == (200, "close")
+
+
+def test_a_kept_connection_may_ask_once_more_after_sigterm(serve):
+    """It is answered and told that this was the last time; nothing waits for it any longer."""
+    server = serve(ECHO, "--stop-idle-seconds=60")
+    connection = http.client.HTTPConnection(*server.host_port, timeout=20)
+    connection.request("POST", "/score", "1")
+    assert connection.getresponse().read() == b'"1"'
+    kept = connection.sock
+    server.process.send_signal(signal.SIGTERM)
+    until(lambda: "draining" in server.log.read_text(), "the drain")
+    connection.request("POST", "/score", "2")
+    assert connection.sock is kept
+    answer = connection.getresponse()
+    assert (answer.status, answer.read(), answer.headers["connection"]) == (200, b'"2"', "close")
+    assert server.process.wait(20) == 0
 
 
 def test_a_script_that_does_not_return_is_left_behind_in_time(serve):

@@ -28,9 +28,11 @@ class PodLogs:
         """
         query = {"container": CONTAINER, "tailLines": str(lines), **({"previous": "true"} if previous else {})}
         try:
-            return [line for line in self._cluster.lines(self._path(pod), f"the log of {pod}", query, 10.0) if line]
+            found = [line for line in self._cluster.lines(self._path(pod), f"the log of {pod}", query, 10.0) if line]
         except TargetError:
             return []
+        # Of a container that is gone already the kubelet says this in the place of its log, with the status of success.
+        return [] if found and found[0].startswith("unable to retrieve container logs for ") else found
 
     def of(self, pods: Sequence[str], *, lines: int, follow: bool, stop: threading.Event) -> Iterator[str]:
         """The last lines of some pods, then, if they are followed, new ones until `stop` is set."""

@@ -23,6 +23,8 @@ KEYS_FOLDER = "/run/reconciler"
 KEYS_FILE = "keys.json"
 # Longer than it takes until no load balancer in the cluster sends to a pod that is about to end.
 BEFORE_STOP_SECONDS = 5
+# Clients that keep connections, ingresses for one, learn from an answer that theirs ends; a cut one loses a request.
+STOP_IDLE_SECONDS = 5
 # What pulling an image and finding a node may take before a roll-out counts as failed.
 BEFORE_START_SECONDS = 300
 GPU = "nvidia.com/gpu"
@@ -257,6 +259,7 @@ def arguments(deployment: Deployment) -> list[Value]:
         f"--timeout-ms={settings.scoring_timeout_ms}",
         f"--concurrency={settings.max_concurrent_requests}",
         f"--graceful-seconds={settings.drain_seconds:g}",
+        f"--stop-idle-seconds={STOP_IDLE_SECONDS}",
     ]
     if settings.max_request_wait_time is not None:
         words.append(f"--max-wait-ms={settings.max_request_wait_time}")

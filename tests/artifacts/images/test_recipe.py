@@ -236,11 +236,11 @@ def test_images_follow_from_what_their_runtime_understands() -> None:
     )
     options = {found for line in told.stdout.splitlines() for found in re.findall(r"^ {2}.*?(--[a-z][a-z-]*)", line)}
     assert (RUNTIME_INTERFACE, " ".join(sorted(options))) == (
-        2,
+        3,
         "--access-log --body-timeout-seconds --compat --concurrency --control-fd --cors --drain-idle-seconds "
         "--entry --fd --graceful-seconds --header-timeout-seconds --help --hold --host --keep-alive-seconds "
         "--keys-file --log-format --log-level --max-body-bytes --max-wait-ms --metrics-file --metrics-public "
         "--metrics-slot --model-dir --nan --numpy --path-prefix --port --queue --service-name "
-        "--service-version --source-dir --swagger --swagger-public --timeout-ms --tls-cert --tls-key --uds "
-        "--version --workers",
+        "--service-version --source-dir --stop-idle-seconds --swagger --swagger-public --timeout-ms "
+        "--tls-cert --tls-key --uds --version --workers",
     )

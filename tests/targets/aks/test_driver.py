@@ -446,6 +446,11 @@ def test_the_last_lines_of_a_crashed_pod_are_in_the_reason(standin: Standin, dri
     assert seen.health is Health.DEGRADED
     assert "ended with exit code 3, started 4 times" in seen.reason
     assert "ValueError: no model" in seen.reason
+    standin.logs[pod] = ["unable to retrieve container logs for containerd://0123"]
+    standin.state(("pods", "ml", pod), {"containerStatuses": [{**container, "restartCount": 4}]})
+    seen = bench.look(one(wanted(), "Deployment").id)
+    assert seen is not None
+    assert seen.reason == "ended with exit code 3, started 5 times"
 
 
 def test_the_abilities_are_there(driver: AksDriver) -> None:

@@ -15,7 +15,9 @@ from reconciler.core.images import image_name
 from reconciler.core.secrets import SecretRef
 from reconciler.core.values import MISSING, Unknown, lookup, walk
 from reconciler.manifests.kinds.names import SERVICE_NAME
+from reconciler.serving.cli import parse
 from reconciler.targets.aks.kinds import Place
+from reconciler.targets.aks.objects import STOP_IDLE_SECONDS, arguments
 from reconciler.targets.aks.render import AksRenderer, Images
 from tests.targets.aks.samples import IMAGES, KEYS, deployment, one, render
 
@@ -200,6 +202,7 @@ def test_every_setting_has_its_effect(common: Any, aks: Any, kind: str, pointer:
         ({"maxRequestWaitTime": 40}, "max-wait-ms", "40"),
         ({"maxBodyMb": 2.5}, "max-body-bytes", "2500000"),
         ({"drainSeconds": 12}, "graceful-seconds", "12"),
+        ({}, "stop-idle-seconds", "5"),
         ({"corsOrigins": ["https://b", "https://a"]}, "cors", "https://a,https://b"),
         ({}, "keys-file", "/run/reconciler/keys.json"),
     ],
@@ -207,6 +210,15 @@ def test_every_setting_has_its_effect(common: Any, aks: Any, kind: str, pointer:
 def test_settings_of_the_runtime_are_its_arguments(common: Any, name: str, value: str) -> None:
     """What the runtime does by itself it is told."""
     assert argument(render(deployment(common)), name) == value
+
+
+def test_the_runtime_understands_all_that_it_is_told() -> None:
+    """Every argument at once, read by the runtime that images get."""
+    common = {"maxBodyMb": 2.5, "corsOrigins": ["https://a"]}
+    made = deployment(common, target={"autoscaler": "prometheusAdapter"})
+    words = [str(word) for word in arguments(made)]
+    assert {word.partition("=")[0] for word in words} >= {"--metrics-public", "--keys-file", "--cors", "--max-wait-ms"}
+    assert parse(words, {}).limits.stop_idle == STOP_IDLE_SECONDS
 
 
 def test_an_internal_load_balancer_names_its_subnet() -> None:
