@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from reconciler.core.errors import (
     AccessError,
+    BusyError,
     ConflictError,
     TargetError,
     TerminalError,
@@ -16,7 +18,15 @@ from reconciler.core.errors import (
 
 
 class MissingError(TerminalError):
-    """There is nothing of that name."""
+    """There is nothing of that name.
+
+    Args:
+        missing: The service's code for what there is none of.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", missing: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.missing = missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +36,14 @@ class Hints:
     Args:
         role: What the identity needs. missing: What to check where a name leads nowhere. reach: What to check where
             nobody answers.
+        codes: What helps against just that, by the service's code. otherwise: What there is to say of all others.
     """
 
     role: str
     missing: str
     reach: str = "check the network and, for a certificate of your own, azure.caFile"
+    codes: Mapping[str, str] = field(default_factory=dict[str, str])
+    otherwise: str = ""
 
 
 def refusal(error: Exception, who: str, what: str, hints: Hints) -> TargetError:
@@ -54,17 +67,21 @@ def refusal(error: Exception, who: str, what: str, hints: Hints) -> TargetError:
         return UnavailableError(f"{what}: {who} cannot be reached: {reason(error)}", hint=hints.reach)
     code, told = _words(error)
     message = f"{what}: {who} says {status}" + (f" {code}" if code else "") + (f": {told}" if told else "")
+    known = hints.codes.get(code, "")
     if status in (401, 403):
-        return AccessError(message, hint=hints.role)
+        return AccessError(message, hint=known or hints.role)
     if status == 404:
-        return MissingError(message, hint=hints.missing)
+        return MissingError(message, hint=known or hints.missing, missing=code)
+    hint = known or hints.otherwise
     if status == 429:
-        return ThrottledError(message, retry_after=_retry_after(response))
+        return ThrottledError(message, hint=hint, retry_after=_retry_after(response))
     if status >= 500 or status == 408:
-        return UnavailableError(message)
+        return UnavailableError(message, hint=hint)
     if status == 412:
-        return ConflictError(message)
-    return TerminalError(message)
+        return ConflictError(message, hint=hint)
+    if status == 409 and "in progress" in told.lower():
+        return BusyError(message, hint=hint)
+    return TerminalError(message, hint=hint)
 
 
 def reason(error: BaseException) -> str:

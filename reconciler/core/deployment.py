@@ -17,6 +17,7 @@ from reconciler.core.values import digest
 MODELS_TARGET = "registry/models"
 IMAGES_TARGET = "registry/images"
 ENVIRONMENTS_TARGET = "registry/environments"
+CLUSTERS_TARGET = "registry/clusters"
 
 # Part of every environment's identity: raising it must be a decision, since it gives every environment a new name.
 ENVIRONMENT_RECIPE = 1
@@ -197,6 +198,7 @@ class Target:
     Args:
         block: The settings of its type, validated.
         approval: Its policy asks for somebody to approve what is done there.
+        policy: Of its own document, for what it is made of where it is not only named.
     """
 
     name: str
@@ -204,6 +206,7 @@ class Target:
     block: Mapping[str, Any] = field(default_factory=dict[str, Any])
     position: Position | None = None
     approval: bool = False
+    policy: Policy = field(default_factory=Policy)
 
 
 @dataclass(frozen=True, slots=True)

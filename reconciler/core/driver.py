@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from reconciler.core.change import Change
 from reconciler.core.dataclass import dataclass, field
-from reconciler.core.deployment import Deployment, ModelVersion
+from reconciler.core.deployment import Deployment, ModelVersion, Target
 from reconciler.core.resources import Desired, Observation, Observed, ResourceId
 from reconciler.core.sources import SourceState, Watched
 
@@ -42,6 +42,8 @@ class Capabilities:
             endpoint of the old one over where they are the same or left to the target. Empty: it cannot.
         content: Pointers that tell whether two resources hold the same, whatever their names; empty: the whole spec.
         holds_data: Kinds that hold what nothing can make again: replacing or deleting one loses it.
+        irreplaceable: Kinds that are never replaced, deleted only by a plan that somebody approved, and otherwise
+            forgotten where their policy does not let them be pruned.
         retained: Kinds that outlive their last use by `retain_seconds` (artifacts), the `retain_count` that were used
             last.
         parallel: How many changes may run at once.
@@ -64,6 +66,7 @@ class Capabilities:
     hands_over: tuple[str, ...] = ()
     content: tuple[str, ...] = ()
     holds_data: frozenset[str] = frozenset()
+    irreplaceable: frozenset[str] = frozenset()
     retained: frozenset[str] = frozenset()
     retain_seconds: float = 7 * 86400.0
     retain_count: int | None = None
@@ -290,6 +293,15 @@ class Catalogue(Protocol):
 
     def sources(self, watched: Sequence[Watched]) -> Mapping[Watched, SourceState]:
         """What stands behind addresses of models now; without access, what was registered from there."""
+        ...
+
+
+@runtime_checkable
+class Hosts(Protocol):
+    """Ability of a registry: what targets themselves are is rendered, whether or not a service is there."""
+
+    def render_targets(self, targets: Sequence[Target]) -> Sequence[tuple[Target, Desired]]:
+        """What is to be made for targets that ask for it. Pure."""
         ...
 
 

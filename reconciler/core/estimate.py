@@ -49,7 +49,7 @@ class _Course:
         if rate and self.calls * 60.0 / rate >= self.end / 2:
             return f"it takes {rate:g} calls a minute, and this needs {self.calls:,}"
         seconds, what = self.longest
-        return f"{what} takes about {seconds:.0f} s"
+        return f"{what} takes about {_spoken(seconds)}"
 
 
 def estimate(changes: Iterable[Change], capabilities: Mapping[str, Capabilities]) -> Estimate | None:
@@ -77,6 +77,10 @@ def estimate(changes: Iterable[Change], capabilities: Mapping[str, Capabilities]
         return None
     ordered = dict(sorted(long.items(), key=lambda item: (-item[1][0], item[0])))
     return Estimate(max(course.end for course in courses.values()), ordered)
+
+
+def _spoken(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds >= 120.0 else f"{seconds:.0f} s"
 
 
 def _duration(capabilities: Capabilities, change: Change) -> float:

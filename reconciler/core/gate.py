@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from reconciler.core.change import Action, Blocked, Change, Disruption, Refusal, Way
 from reconciler.core.moves import is_protected, obstacle
 from reconciler.core.resources import Completeness, Desired, Health, Observation, Observed, ResourceId
+from reconciler.core.rollout import touches
 from reconciler.core.situation import Situation
 from reconciler.core.values import Unknown, unknowns
 
@@ -29,7 +30,11 @@ def gate(
     """
     if change.action is Action.NOOP:
         return None
-    refusal = _foreign(situation, desired, change) or _loses_data(situation, desired, change)
+    refusal = (
+        _foreign(situation, desired, change)
+        or _loses_data(situation, desired, change)
+        or _irreplaceable(situation, desired, change)
+    )
     if refusal is not None:
         return refusal
     if desired.service in situation.suspended or desired.policy.suspend:
@@ -121,6 +126,33 @@ def _loses_data(situation: Situation, desired: Desired, change: Change) -> Refus
     )
 
 
+def _irreplaceable(situation: Situation, desired: Desired, change: Change) -> Refusal | None:
+    """Why something that others live on is not made anew where a field of it cannot be changed."""
+    if (
+        change.action is not Action.REPLACE
+        or desired.id.kind not in situation.capabilities[desired.id.target].irreplaceable
+    ):
+        return None
+    fixed = [
+        f for f in change.fields if touches(situation.capabilities[desired.id.target].immutable, desired.id.kind, f)
+    ]
+    fields = ", ".join(field.pointer for field in fixed)
+    return Refusal(
+        "irreplaceable",
+        f"{desired.id} cannot be changed in place, and is not deleted to be made anew: {fields}",
+        "everything on it would go with it",
+        id=desired.id,
+        approvable=False,
+        ways=(
+            Way("to keep it as it is", edit=f"{document_of(situation, desired)}: {fields} as it was before"),
+            Way(
+                "to have another one, make it beside this one, move the services over, then take this one out",
+                edit="a document of its own with another name",
+            ),
+        ),
+    )
+
+
 def _left_alone(situation: Situation, desired: Desired) -> Way:
     if not desired.service:
         return Way("to leave it alone", edit=f"give {desired.id.name} another name or version where it is declared")
@@ -129,6 +161,8 @@ def _left_alone(situation: Situation, desired: Desired) -> Way:
 
 def document_of(situation: Situation, desired: Desired, part: str = "spec") -> str:
     """Where people edit what a resource follows from: `services/diabetes.yaml:1, below spec`."""
+    if desired.position is not None:
+        return f"{desired.position}, below {part}"
     service = desired.service
     if not service:
         # An artifact has no policy of its own: it follows that of a service that needs it.

@@ -95,9 +95,12 @@ def _verdict(
     if baseline is None:
         reason = "ours by its mark but not in our records; recorded now, deleted next time"
         return Change(id_, Action.ADOPT, reason, service, observed=observed, steps=(), drift_only=True)
-    if not baseline.prune and not successor:
-        return Kept(id_, "its policy says `prune: false`", "not-pruned")
     capabilities = situation.capabilities[id_.target]
+    if not baseline.prune and not successor:
+        if id_.kind in capabilities.irreplaceable:
+            reason = "taken out of Git; it stays where it is, since its policy did not say to delete it"
+            return Change(id_, Action.FORGET, reason, service, observed=observed, steps=())
+        return Kept(id_, "its policy says `prune: false`", "not-pruned")
     if id_.kind in capabilities.retained:
         age = situation.now - (baseline.unused_since if baseline.unused_since is not None else situation.now)
         if age < capabilities.retain_seconds and id_ not in surplus:

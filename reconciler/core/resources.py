@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from reconciler.core.dataclass import dataclass, field
 from reconciler.core.policy import Policy
-from reconciler.core.problems import Problem
+from reconciler.core.problems import Position, Problem
 from reconciler.core.smoke import SmokeTest
 from reconciler.core.values import Spec, digest
 
@@ -129,6 +129,7 @@ class Desired:
         warnings: What the reader of the plan should know (an overridden Python version).
         tests: What this resource must answer at each roll-out, before traffic moves to it.
         rollout: How new versions of it come into service.
+        position: Where it is declared, if no service is what it follows from.
     """
 
     id: ResourceId
@@ -140,6 +141,7 @@ class Desired:
     warnings: tuple[Problem, ...] = ()
     tests: tuple[SmokeTest, ...] = ()
     rollout: Rollout = field(default_factory=Rollout)
+    position: Position | None = field(default=None, compare=False)
 
     @property
     def spec_digest(self) -> str:

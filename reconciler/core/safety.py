@@ -24,6 +24,7 @@ def refusals_of(situation: Situation, changes: Sequence[Change]) -> list[Refusal
     for target, of_target in sorted(by_target.items()):
         found += _too_much(situation, target, of_target)
         found += _emptied(situation, target, of_target)
+        found += _for_good(situation, target, of_target)
         found += _from_elsewhere(situation, target, of_target)
         found += _unapproved(situation, target, of_target)
     return found
@@ -97,6 +98,18 @@ def _emptied(situation: Situation, target: str, changes: Sequence[Change]) -> li
     flag = Way("or, for one call", command="reconciler apply --allow-empty")
     hint = "check that path and ref are right"
     return [Refusal("empties-target", message, hint, (target,), ways=(APPROVE, flag))]
+
+
+def _for_good(situation: Situation, target: str, changes: Iterable[Change]) -> list[Refusal]:
+    """What others live on goes only where somebody has said yes to just that."""
+    irreplaceable = situation.capabilities[target].irreplaceable
+    gone = [c for c in changes if c.action is Action.DELETE and c.id.kind in irreplaceable]
+    if not gone:
+        return []
+    listed = ", ".join(f"{c.id.kind} {c.id.name}" for c in gone)
+    message = f"target {target}: {listed} would be deleted, with everything that is on it, ours or not"
+    hint = "see what else is there; to keep it, put its document back"
+    return [Refusal("deletes-for-good", message, hint, (target,), ways=(APPROVE,))]
 
 
 def _from_elsewhere(situation: Situation, target: str, changes: Iterable[Change]) -> list[Refusal]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from reconciler.core.contents import Revision, Tree
 from reconciler.core.dataclass import dataclass, field, replace
 from reconciler.core.deployment import Deployment, ModelVersion, Target
-from reconciler.core.driver import Catalogue, Renderer
+from reconciler.core.driver import Catalogue, Hosts, Renderer
 from reconciler.core.errors import InvalidError, ReconcilerError
 from reconciler.core.policy import Policy
 from reconciler.core.problems import Position, Problem, Severity, errors_of
@@ -181,8 +181,11 @@ class DesiredStates:
         self._resolution = resolve(repo, tree, catalogue, self._resolution, self.cache, lock, sources)
         resolution = self._resolution
         problems = list(resolution.problems)
-        drivers, unknown_types = self.drivers({d.target.name: d.target for d in resolution.deployments})
+        hosts = self._hosts(resolution.targets)
+        used = {d.target.name: d.target for d in resolution.deployments}
+        drivers, unknown_types = self.drivers({**used, **{target.name: target for target, _ in hosts}})
         problems += unknown_types
+        hosts = [(target, host) for target, host in hosts if target.name in drivers]
         incomplete = set(resolution.incomplete)
         kept: dict[str, _Rendered] = {}
         names = self.key_names()
@@ -210,7 +213,7 @@ class DesiredStates:
                 known = _Rendered(resolved, deployment, resources, _references_of(resources) if self.secrets else ())
             kept[resolved.service] = known
         self._rendered = kept
-        rendered: list[Desired] = list(self._render_models(resolution.models))
+        rendered: list[Desired] = [*self._render_models(resolution.models), *(host for _, host in hosts)]
         keys: dict[str, Secret] = {}
         if self.secrets is not None:
             self.secrets.prepare(ref for each in kept.values() for ref in each.refs)
@@ -240,7 +243,12 @@ class DesiredStates:
             moves={service: d.moved_from for service, each in kept.items() if (d := each.deployment).moved_from},
             environment=self.environment,
             unmatched=_unmatched(kept.values(), drivers, alone=bool(incomplete)),
-            approval=frozenset(target.name for target in resolution.targets if target.approval),
+            approval=frozenset(
+                (
+                    *(target.name for target in resolution.targets if target.approval),
+                    *(host.id.target for target, host in hosts if target.approval),
+                )
+            ),
         )
 
     def _filled(self, rendered: _Rendered) -> tuple[tuple[Desired, ...], list[Problem]]:
@@ -275,6 +283,15 @@ class DesiredStates:
                     found += registry.render_models(models)
             self._models = (models, tuple(found))
         return self._models[1]
+
+    def _hosts(self, targets: Sequence[Target]) -> list[tuple[Target, Desired]]:
+        """What targets themselves are, where they ask for it to be made."""
+        return [
+            (target, host)
+            for registry in self.registries
+            if isinstance(registry, Hosts)
+            for target, host in registry.render_targets(targets)
+        ]
 
     def _render(self, deployment: Deployment, driver: Renderer) -> tuple[Desired, ...]:
         resources: list[Desired] = []

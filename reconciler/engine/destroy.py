@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 
-from reconciler.core.change import Action, Change, Plan
+from reconciler.core.change import Action, Change, Kept, Plan
 from reconciler.core.contents import Tree
 from reconciler.core.dataclass import replace
 from reconciler.core.errors import UsageError
@@ -22,6 +22,7 @@ from reconciler.engine.reconcile import Reconciler
 from reconciler.engine.record import record_run
 
 REASON = "destroyed; `reconciler resume` brings it back"
+STAYS = "it is not a service's: it goes by a commit that takes its document out, where its policy says to delete it"
 # A resource that is ours by its mark alone is recorded first and deleted in the next round.
 MAX_ROUNDS = 3
 
@@ -127,8 +128,12 @@ def _plan(look: Look, services: frozenset[str], *, everything: bool) -> Plan:
     situation = look.situation
     mine = _owned(look, services)
 
+    def stays(id_: ResourceId) -> bool:
+        capabilities = situation.capabilities.get(id_.target)
+        return capabilities is not None and id_.kind in capabilities.irreplaceable
+
     def concerned(id_: ResourceId) -> bool:
-        return everything or id_ in mine
+        return (everything or id_ in mine) and not stays(id_)
 
     wanted = () if everything else tuple(d for d in situation.desired if d.id not in mine)
     asked = replace(
@@ -150,7 +155,10 @@ def _plan(look: Look, services: frozenset[str], *, everything: bool) -> Plan:
         made,
         changes=changes,
         drift=(),
-        kept=tuple(k for k in made.kept if concerned(k.id)),
+        kept=(
+            *(k for k in made.kept if concerned(k.id)),
+            *(Kept(i, STAYS, "not-by-command") for i in sorted(situation.baselines) if everything and stays(i)),
+        ),
         refusals=tuple(r for r in made.refusals if r.id is not None and concerned(r.id)),
         blocked=tuple(b for b in made.blocked if concerned(b.id)),
     )

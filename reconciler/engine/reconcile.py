@@ -282,7 +282,8 @@ class Reconciler:
         observations = dict(look.situation.observations)
         for name in concerned:
             if name in everything:
-                known = [d.id for d in look.situation.desired if d.id.target == name]
+                recorded = (id_ for id_ in look.situation.baselines if id_.target == name)
+                known = list(dict.fromkeys((*(d.id for d in look.situation.desired if d.id.target == name), *recorded)))
                 observations[name] = self._observer.one(everything[name], known)
         situation = replace(look.situation, observations=observations, agreed=frozenset(deletes))
         made = plan(situation, self._memo)

@@ -138,6 +138,7 @@ TARGET_BLOCKS: dict[str, dict[str, Any]] = {
         "kubeContext": None,
         "namespace": "default",
         "clusterPurpose": "FastProd",
+        "create": None,
         "autoscaler": "cpu",
         "prometheusUrl": None,
         "loadBalancerType": "PublicIp",
@@ -153,4 +154,18 @@ TARGET_BLOCKS: dict[str, dict[str, Any]] = {
         "maxNodes": 4,
         "idleSecondsBeforeScaledown": 1800,
     },
+}
+
+# Below `create` of a target of type aks, where that is given.
+CLUSTER_BLOCK: dict[str, Any] = {
+    "agentCount": 3,
+    "vmSize": "Standard_D3_v2",
+    "vnetResourcegroupName": None,
+    "vnetName": None,
+    "subnetName": None,
+    "serviceCidr": None,
+    "dnsServiceIp": None,
+    "dockerBridgeCidr": None,
+    "tags": {},
+    "deletionPolicy": "retain",
 }

@@ -91,8 +91,11 @@ class _Part:
 def effective(repo: Repo, *, services: bool = True) -> Iterator[Effective]:
     """Every document of an environment but the `Defaults`, which are folded into the services."""
     for kind, documents in (("Target", repo.targets), ("InferenceConfig", repo.inference)):
-        left_out = _FOLDED if kind == "Target" else ()
         for _, document in sorted(documents.items()):
+            left_out: tuple[str, ...] = _FOLDED if kind == "Target" else ()
+            if left_out and layers.made_by_itself(document.spec):
+                # The policy holds for what the target is made of, too.
+                left_out = ("deployment",)
             yield _whole(document, {k: v for k, v in document.spec.items() if k not in left_out})
     for _, documents in sorted(repo.models.items()):
         yield from (_whole(document, document.spec) for document in documents)

@@ -40,6 +40,12 @@ def merged(lower: Layer, upper: Layer) -> dict[str, Any]:
     return result
 
 
+def made_by_itself(spec: Layer) -> bool:
+    """Whether a target is not only named, but made as its document says."""
+    block: Layer = spec.get(spec["type"]) or {}
+    return block.get("create") is not None
+
+
 def plain(value: Any) -> Any:
     """A block with `valueFrom` as secret references and variables as their values; free-form parts as they are."""
     if isinstance(value, list):
@@ -78,6 +84,7 @@ _FREE_FORM = frozenset(
         "ingressAnnotations",
         "nodeSelector",
         "extendedResources",
+        "tags",
     )
 )
 _VARIABLES = frozenset(("user", "username"))

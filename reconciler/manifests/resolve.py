@@ -19,7 +19,7 @@ from reconciler.core.sources import SourceState, Watched
 from reconciler.manifests import layers
 from reconciler.manifests.cache import DocumentCache
 from reconciler.manifests.collecting import uncollected
-from reconciler.manifests.defaults import TARGET_BLOCKS
+from reconciler.manifests.defaults import CLUSTER_BLOCK, TARGET_BLOCKS
 from reconciler.manifests.inference import ResolvedInference, resolve_inference
 from reconciler.manifests.model_lock import ModelLock, lock_for
 from reconciler.manifests.models import ModelFamily, Pins, Registered, resolve_models
@@ -236,12 +236,18 @@ class _Run:
         spec: Mapping[str, Any] = document.spec if document is not None else _BUILT_IN_SPEC
         kind = spec["type"]
         block = layers.plain(layers.merged(TARGET_BLOCKS[kind], spec.get(kind) or {}))
+        if block.get("create") is not None:
+            block["create"] = layers.merged(CLUSTER_BLOCK, block["create"])
         if document is not None and sealed:
             self.sealed.of(document)
             block = self.sealed.complete(block)
         position = document.position if document is not None else None
         policy: Mapping[str, Any] = spec.get("policy") or {}
-        made = document, Target(name, kind, block, position, policy.get("approval") == "required")
+        approval = policy.get("approval") == "required"
+        own = Policy()
+        if document is not None and policy and layers.made_by_itself(spec):
+            own = layers.with_policy(own, f"target {name}", policy, document.at)
+        made = document, Target(name, kind, block, position, approval, own)
         return before if before is not None and before[0] is document and before == made else made
 
     def _defaults_problems(self) -> list[Problem]:

@@ -19,13 +19,16 @@ from reconciler.migration.inference import Code, inference
 from reconciler.migration.reading import Findings, Note, read
 
 _FILL_IN = "change-me"
+_ATTACHED = (
+    "the identity of the operator's settings azure.* needs the role `Azure Kubernetes Service Cluster User Role` at "
+    "the cluster; where a kubeconfig leads to it, `kubeContext` in place of group and name does as well"
+)
 # Models are often named like their files.
 _SUFFIX = re.compile(r"\.(pkl|pickle|joblib|onnx|h5|keras|pt|pth|pb|json|txt|zip)$")
 # What a target must have -> what it is called in `Given.place`.
 _NEEDED = {
     "aci": {"resourceGroup": "resourceGroup"},
-    # `az aks get-credentials` names a cluster's context like the cluster.
-    "aks": {"kubeContext": "clusterName"},
+    "aks": {"resourceGroup": "resourceGroup", "clusterName": "clusterName"},
     "edge": {"name": "hub"},
 }
 
@@ -176,9 +179,8 @@ def _stub(name: str, kind: str, place: Mapping[str, str], findings: Findings) ->
     if kind == "local":
         return draft
     if kind == "aks":
-        findings.notes.append(Note(f"Target/{name}", _reached(place), todo=True))
-    else:
-        draft.put(f"/{kind}/subscriptionId", place.get("subscriptionId"))
+        findings.notes.append(Note(f"Target/{name}", _ATTACHED, todo=True))
+    draft.put(f"/{kind}/subscriptionId", place.get("subscriptionId"))
     if kind == "edge":
         draft.put("/edge/resourceGroup", place.get("resourceGroup"))
     for key, given in _NEEDED[kind].items():
@@ -187,12 +189,3 @@ def _stub(name: str, kind: str, place: Mapping[str, str], findings: Findings) ->
             said = f"the files do not say where that is: fill in spec.{kind}.{key} of {draft.path}"
             findings.notes.append(Note(f"Target/{name}", said, todo=True))
     return draft
-
-
-def _reached(place: Mapping[str, str]) -> str:
-    """How a cluster comes into the kubeconfig by which it is reached."""
-    words = ["az aks get-credentials", f"--resource-group {place.get('resourceGroup', 'GROUP')}"]
-    words.append(f"--name {place.get('clusterName', 'CLUSTER')}")
-    if "subscriptionId" in place:
-        words.append(f"--subscription {place['subscriptionId']}")
-    return f"a cluster is reached by a context of the kubeconfig, which it comes into by `{' '.join(words)}`"

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from reconciler.engine.secrets import Keyring
     from reconciler.settings import Settings
     from reconciler.targets.aks.attached import AttachedCluster
+    from reconciler.targets.aks.clusters.driver import ClustersDriver
+    from reconciler.targets.aks.containerservice import ContainerService
     from reconciler.targets.aks.driver import AksDriver
     from reconciler.targets.aks.leading import LeaseElection
     from reconciler.targets.aks.render import AksRenderer, Images
@@ -84,17 +86,27 @@ def _attached(target: Target, settings: Settings | None) -> AttachedCluster | No
     found = ClusterId.of(target.block, settings.azure.subscription if settings is not None else "")
     if found is None:
         return None
+    allowed = settings.kubernetes.clusters if settings is not None else None
+    made = target.block.get("create") is not None
+    return AttachedCluster(found, _container_service(settings), allowed=allowed, made=made)
+
+
+def clusters_driver(settings: Settings | None, id_: str) -> ClustersDriver:
+    """The driver of clusters that targets ask for; Azure is asked when there are some."""
+    from reconciler.targets.aks.clusters.driver import ClustersDriver
+
+    subscription = settings.azure.subscription if settings is not None else ""
+    allowed = settings.kubernetes.clusters if settings is not None else None
+    return ClustersDriver(lambda: _container_service(settings), id_, subscription, allowed)
+
+
+def _container_service(settings: Settings | None) -> ContainerService:
     from reconciler.azure.login import credential_of
+    from reconciler.targets.aks.containerservice import ContainerService
     from reconciler.wiring.operator import azure_login
 
     login = azure_login(settings, os.environ)
-    return AttachedCluster(
-        found,
-        lambda: credential_of(login),
-        management=login.management,
-        transport=login.transport,
-        allowed=settings.kubernetes.clusters if settings is not None else None,
-    )
+    return ContainerService(lambda: credential_of(login), management=login.management, transport=login.transport)
 
 
 def _images(settings: Settings | None, *, certain: bool) -> Images:

@@ -92,6 +92,7 @@ def installation(
     from reconciler.engine.identity import load_identity
     from reconciler.engine.reconcile import Reconciler
     from reconciler.engine.store import Store
+    from reconciler.wiring.clusters import clusters_driver
     from reconciler.wiring.registries import model_root, registries
 
     make_private(places.state_dir)
@@ -135,7 +136,7 @@ def installation(
 
     targets = TargetDrivers(make, settings.targets.allowed if settings else None)
     cache = document_cache(places)
-    built_in = (models, environments, images)
+    built_in = (models, environments, images, clusters_driver(settings, identity.installation))
     reconciler = Reconciler(
         source,
         DesiredStates(targets, built_in, keyring, cache, environment, lambda: names_of(store)),

@@ -66,6 +66,7 @@ def offline(places: Places, settings: Settings | None, cache: DocumentCache, env
     from reconciler.artifacts.models.render import ModelRenderer
     from reconciler.engine.desired import DesiredStates
     from reconciler.serving import RUNTIME_VERSION
+    from reconciler.targets.aks.clusters.render import ClusterRenderer
 
     def make(target: Target) -> Renderer:
         if target.type == "aks":
@@ -79,6 +80,7 @@ def offline(places: Places, settings: Settings | None, cache: DocumentCache, env
         ModelRenderer(of_models, lambda: registered_models(places), lambda of: _registered_from(places, of)),
         EnvironmentRenderer(of_environments, lambda: find_machine(os.environ, of_environments), cache),
         ImageRenderer(image_settings(settings), RUNTIME_VERSION),
+        ClusterRenderer(),
     )
     targets = TargetDrivers(make, settings.targets.allowed if settings else None)
     states = DesiredStates(targets, built_in, None, cache, environment)

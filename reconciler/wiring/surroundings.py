@@ -38,12 +38,14 @@ def registries_as(snapshot: Snapshot, facts: Facts) -> Sequence[Renderer]:
     from reconciler.artifacts.models.render import ModelRenderer
     from reconciler.artifacts.models.settings import ModelSettings
     from reconciler.serving import RUNTIME_VERSION
+    from reconciler.targets.aks.clusters.render import ClusterRenderer
 
     environments = _mapping(snapshot.surroundings.get(ENVIRONMENTS_TARGET, {}))
     return (
         ModelRenderer(ModelSettings(), lambda: snapshot.models),
         EnvironmentRenderer.elsewhere(environments, facts),
         ImageRenderer(_images(_naming(snapshot)), RUNTIME_VERSION),
+        ClusterRenderer(),
     )
 
 

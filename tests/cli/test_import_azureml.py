@@ -87,7 +87,7 @@ def test_a_project_in_the_repo_stays_where_it_is(reconciler: Run, shop: Path) ->
     assert done.returncode == 0, done.stderr
     assert "sourceDirectory: scoring/source" in (shop / "inference/ridge.yaml").read_text()
     assert "path: models/ridge\n" in (shop / "models/ridge-1.yaml").read_text()
-    assert "kubeContext: change-me" in (shop / "targets/aks.yaml").read_text()
+    assert "clusterName: change-me" in (shop / "targets/aks.yaml").read_text()
     assert "RIDGE_PRIMARY_KEY" in done.stdout
     assert "aks.json:1:63: x: Azure ML does not know this key" in done.stdout
     assert "canary" not in done.stdout + "".join(p.read_text() for p in shop.rglob("*.yaml"))

@@ -1,9 +1,10 @@
-"""A driver of a cluster that dies at one of its writes, before or after the cluster took it."""
+"""Drivers that die at one of their writes, before or after the target took it."""
 
 from __future__ import annotations
 
 from reconciler.core.change import Change
 from reconciler.core.driver import Done, InProgress
+from reconciler.targets.aks.clusters.driver import ClustersDriver
 from reconciler.targets.aks.driver import AksDriver
 
 
@@ -11,18 +12,26 @@ class Killed(BaseException):
     """The process is gone."""
 
 
-class Mortal(AksDriver):
+class Dying:
     """Dies where `at` says: before or after, and at which of the next writes."""
 
     at: tuple[str, int] | None = None
 
     def apply(self, change: Change) -> Done | InProgress:
         if self.at is None:
-            return super().apply(change)
+            return super().apply(change)  # type: ignore[misc]
         when, left = self.at
         self.at = (when, left - 1) if left > 1 else None
         if left > 1:
-            return super().apply(change)
+            return super().apply(change)  # type: ignore[misc]
         if when == "after":
-            super().apply(change)
+            super().apply(change)  # type: ignore[misc]
         raise Killed
+
+
+class Mortal(Dying, AksDriver):
+    """The driver of a cluster's objects."""
+
+
+class MortalClusters(Dying, ClustersDriver):
+    """The driver of clusters."""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from reconciler.artifacts.environments.driver import EnvironmentsDriver
 from reconciler.artifacts.models.driver import ModelsDriver
-from reconciler.core.driver import Access, Catalogue, Describes, Endpoint, Events, Logs, Rehearses, Surroundings
+from reconciler.core.driver import Access, Catalogue, Describes, Endpoint, Events, Hosts, Logs, Rehearses, Surroundings
+from reconciler.targets.aks.clusters.driver import ClustersDriver
 from reconciler.targets.aks.driver import AksDriver
 from reconciler.targets.local.driver import LocalDriver
 from reconciler.targets.local.process.driver import ProcessDriver
@@ -16,6 +17,7 @@ from reconciler.targets.memory import MemoryDriver
 from .fixture import HOOKS, DriverFixture
 from .memory import MemoryFixture
 from .rules import Contract
+from .test_clusters import ClustersFixture
 from .test_kubernetes import KubernetesFixture
 from .test_models import ModelsFixture
 from .test_process import ProcessFixture
@@ -24,14 +26,16 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "drivers.md"
 DRIVERS: dict[str, type] = {
     "models (registry)": ModelsDriver,
     "environments (registry)": EnvironmentsDriver,
+    "clusters (registry)": ClustersDriver,
     "local, both engines": LocalDriver,
     "local, process engine": ProcessDriver,
     "aks": AksDriver,
     "memory (tests only)": MemoryDriver,
 }
-ABILITIES: tuple[type, ...] = (Endpoint, Logs, Events, Describes, Catalogue, Surroundings, Access, Rehearses)
+ABILITIES: tuple[type, ...] = (Endpoint, Logs, Events, Describes, Catalogue, Hosts, Surroundings, Access, Rehearses)
 FIXTURES: dict[str, type[DriverFixture]] = {
     "models (registry)": ModelsFixture,
+    "clusters (registry)": ClustersFixture,
     "local, process engine": ProcessFixture,
     "aks": KubernetesFixture,
     "memory": MemoryFixture,

@@ -29,7 +29,7 @@ from reconciler.core.safety import standing
 from reconciler.core.situation import Origin, Rails, Situation
 
 from .conftest import DEEP, QUICK
-from .model import KIND, SPECS, US, Loop
+from .model import KIND, SPECS, US, Loop, ModelTarget, want
 
 IDS = [ResourceId(target, KIND, name) for target in ("t", "u") for name in "abcd"]
 POLICY = st.builds(Policy, prune=st.booleans(), protect=st.booleans(), suspend=st.booleans(), adopt=st.booleans())
@@ -187,3 +187,27 @@ def test_no_plan_goes_too_far_searched_deeply(case: Case) -> None:
     """The same with many more."""
     holds(case)
     depends_on_no_order(case)
+
+
+def test_what_others_live_on_is_forgotten_unless_its_policy_says_to_delete_it() -> None:
+    """A deletion is not even planned where the policy that was applied did not ask for it; else it is approved."""
+    capabilities = Capabilities(frozenset({KIND}), irreplaceable=frozenset({KIND}))
+    for prune, action in ((False, Action.FORGET), (True, Action.DELETE)):
+        loop = Loop(ModelTarget(capabilities=capabilities))
+        loop.settle([want("one", {}, policy=Policy(prune=prune)), want("two", {})])
+        made = plan(loop.situation([want("two", {})]))
+        assert [(c.action, c.writes) for c in made.effective()] == [(action, prune)]
+        assert [r.code for r in made.refusals] == (["deletes-for-good"] if prune else [])
+        assert standing(made, [Approval(made.digest)]) == []
+
+
+def test_what_others_live_on_is_not_made_anew() -> None:
+    """The fields that stand against it are named, those that could be changed are not, and nothing is done."""
+    capabilities = Capabilities(frozenset({KIND}), immutable=("/zone",), irreplaceable=frozenset({KIND}))
+    loop = Loop(ModelTarget(capabilities=capabilities))
+    loop.settle([want("one", {"zone": "a", "size": 1})])
+    made = plan(loop.situation([want("one", {"zone": "b", "size": 2})]))
+    (refusal,) = made.refusals
+    assert (made.empty, refusal.code, refusal.approvable) == (True, "irreplaceable", False)
+    assert "/zone" in refusal.message
+    assert "/size" not in refusal.message

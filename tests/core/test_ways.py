@@ -76,6 +76,19 @@ def protected_with_data() -> Plan:
     return plan(loop.situation([want("one", {"zone": "b"})]))
 
 
+def for_good() -> Plan:
+    loop = Loop(ModelTarget(capabilities=Capabilities(frozenset({KIND}), irreplaceable=frozenset({KIND}))))
+    loop.settle([want("one", {}), want("two", {})])
+    return plan(loop.situation([want("two", {})]))
+
+
+def irreplaceable() -> Plan:
+    capabilities = Capabilities(frozenset({KIND}), immutable=("/zone",), irreplaceable=frozenset({KIND}))
+    loop = Loop(ModelTarget(capabilities=capabilities))
+    loop.settle([want("one", {"zone": "a", "size": 1})])
+    return plan(loop.situation([want("one", {"zone": "b", "size": 2})], deployments={"one": deployment("one")}))
+
+
 def foreign() -> Plan:
     loop = Loop()
     loop.target.put(id_of("one"), {"a": 1}, Mark("them", "one", "r", "d", str(id_of("one"))))
@@ -102,6 +115,8 @@ REFUSED: Mapping[str, tuple[Callable[[], Plan], ...]] = {
     "approval-required": (unapproved,),
     "protected": (protected, protected_and_moved, protected_with_data),
     "foreign": (foreign, foreign_and_immutable),
+    "deletes-for-good": (for_good,),
+    "irreplaceable": (irreplaceable,),
 }
 
 

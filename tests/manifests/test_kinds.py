@@ -13,7 +13,7 @@ import pytest
 from reconciler.core.deployment import Settings
 from reconciler.core.suspects import looks_secret
 from reconciler.manifests import load, resolve
-from reconciler.manifests.defaults import COMMON, COMMON_BY_TYPE, SERVICE_BLOCKS, TARGET_BLOCKS, TYPES
+from reconciler.manifests.defaults import CLUSTER_BLOCK, COMMON, COMMON_BY_TYPE, SERVICE_BLOCKS, TARGET_BLOCKS, TYPES
 from reconciler.manifests.kinds import deployment, targets
 from reconciler.manifests.kinds.base import Strict
 from reconciler.manifests.reference import reference_markdown
@@ -51,6 +51,11 @@ def test_defaults_of_service_blocks_are_those_of_their_models(kind: str) -> None
 def test_defaults_of_target_blocks_are_those_of_their_models(kind: str) -> None:
     """What planning fills in is what the schema says."""
     assert optional_defaults(getattr(targets, f"{kind.capitalize()}Target")) == TARGET_BLOCKS[kind]
+
+
+def test_defaults_of_a_cluster_are_those_of_its_model() -> None:
+    """What planning fills in is what the schema says."""
+    assert optional_defaults(targets.AksCluster) == CLUSTER_BLOCK
 
 
 def test_common_settings_are_those_of_the_core_with_its_defaults() -> None:

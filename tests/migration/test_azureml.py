@@ -267,8 +267,8 @@ def test_a_target_of_the_repo_is_used() -> None:
     assert "change-me" not in told(made)
     place = {"resourceGroup": "ml", "clusterName": "scoring", "subscriptionId": "0000"}
     made = imported(given({"entryScript": "a.py"}, {"computeType": "aks"}, place=place))
-    assert yaml.safe_load(made.documents[2].text())["spec"] == {"type": "aks", "aks": {"kubeContext": "scoring"}}
-    assert "get-credentials --resource-group ml --name scoring --subscription 0000" in told(made)
+    assert yaml.safe_load(made.documents[2].text())["spec"] == {"type": "aks", "aks": place}
+    assert "change-me" not in told(made)
     assert "is of type local" in str(imported(given(*aci, targets={"x": "local"}, target="x")).problems[0])
     made = imported(given({"entryScript": "a.py"}, {"computeType": "local"}, target="laptop"))
     assert yaml.safe_load(made.documents[2].text())["spec"] == {"type": "local"}

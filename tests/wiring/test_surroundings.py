@@ -105,7 +105,7 @@ def test_the_registries() -> None:
     machine = Machine((Interpreter((3, 11, 7), nowhere), Interpreter((3, 12), nowhere)), nowhere)
     own = EnvironmentRenderer(EnvironmentSettings(), lambda: machine)
     told = {**settings_told(None), "registry/environments": own.surroundings()}
-    _, environments, images = registries_as(published(told), Forgetful())
+    _, environments, images, _ = registries_as(published(told), Forgetful())
     alike(own, environments)
     assert next(iter(own.render(SERVICE))).warnings
     assert images.capabilities.kinds

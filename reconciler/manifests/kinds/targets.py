@@ -1,14 +1,17 @@
 """Where services go: one block per type of target.
 
-The Azure blocks follow AksCompute.attach_configuration, AmlCompute.provisioning_configuration and
-IotHubCompute.attach_configuration of azureml-core 1.61 and azureml-contrib-iot 1.62; those without a driver are
-provisional.
+The Azure blocks follow AksCompute.attach_configuration and provisioning_configuration,
+AmlCompute.provisioning_configuration and IotHubCompute.attach_configuration of azureml-core 1.61 and
+azureml-contrib-iot 1.62; those without a driver are provisional.
 """
 
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
+from pydantic.alias_generators import to_camel as _camel
 
+from reconciler.core.vm_sizes import vcpus
 from reconciler.manifests.kinds.base import (
     Name,
     Positive,
@@ -62,6 +65,74 @@ class AciTarget(_AzureResource):
     location: Text | None = Field(default=None, description="Region; the resource group's if omitted.")
 
 
+# azure-mgmt-containerservice 2024-02-01: `dnsServiceIP`, `serviceCidr`.
+_IP = r"^\d{1,3}(\.\d{1,3}){3}$"
+_CIDR = r"^\d{1,3}(\.\d{1,3}){3}/\d{1,2}$"
+_TAG = r"^[A-Za-z0-9_.-]{1,64}$"
+_NETWORK = ("vnet_resourcegroup_name", "vnet_name", "subnet_name", "service_cidr", "dns_service_ip")
+FAST_PROD_VCPUS = 12
+
+
+class AksCluster(Strict):
+    """How an AKS cluster is made that is not there yet, as AksCompute.provisioning_configuration has it."""
+
+    agent_count: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=3, description="Nodes. If the pool is made to scale itself in Azure, the number is Azure's."
+    )
+    vm_size: Annotated[str, Field(pattern=r"^[Ss][Tt][Aa][Nn][Dd][Aa][Rr][Dd]_[A-Za-z0-9_-]+$")] = Field(
+        default="Standard_D3_v2", description="Size of the nodes; cannot be changed."
+    )
+    location: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9 ]*$", examples=["westeurope"])] = Field(
+        description="Region; cannot be changed."
+    )
+    vnet_resourcegroup_name: Text | None = Field(
+        default=None, description="Resource group of the virtual network; the network's settings are given all or none."
+    )
+    vnet_name: Text | None = Field(default=None, description="Virtual network; cannot be changed.")
+    subnet_name: Text | None = Field(default=None, description="Subnet of the nodes; cannot be changed.")
+    service_cidr: Annotated[str, Field(pattern=_CIDR)] | None = Field(
+        default=None, description="Addresses of the cluster's services; cannot be changed.", examples=["10.0.0.0/16"]
+    )
+    dns_service_ip: Annotated[str, Field(pattern=_IP)] | None = Field(
+        default=None, description="Address of the cluster's DNS, in `serviceCidr`.", examples=["10.0.0.10"]
+    )
+    docker_bridge_cidr: Annotated[str, Field(pattern=_CIDR)] | None = Field(
+        default=None, description="Without effect: nodes of AKS have no Docker any more."
+    )
+    tags: dict[Annotated[str, Field(pattern=_TAG)], Annotated[str, Field(max_length=256)]] = Field(
+        default_factory=dict[str, str], description="Tags of the cluster in Azure, beside reconciler's own."
+    )
+    deletion_policy: Literal["retain", "delete"] = Field(
+        default="retain",
+        description="What becomes of the cluster once the target is taken out of Git: `retain` leaves it as it is and "
+        "forgets it, `delete` deletes it, after somebody has approved that.",
+    )
+
+    @model_validator(mode="after")
+    def _network(self) -> "AksCluster":
+        given = [name for name in _NETWORK if getattr(self, name) is not None]
+        if (given or self.docker_bridge_cidr is not None) and len(given) < len(_NETWORK):
+            missing = [_camel(name) for name in _NETWORK if name not in given]
+            raise refuse(
+                "together",
+                f"a virtual network needs all of its settings; missing: {', '.join(missing)}",
+                hint="give them all, or none",
+                at=tuple(_camel(name) for name in given) or ("dockerBridgeCidr",),
+            )
+        if self.service_cidr is not None and self.dns_service_ip is not None:
+            try:
+                inside = ip_address(self.dns_service_ip) in ip_network(self.service_cidr)
+            except ValueError as error:
+                raise refuse("wrong-form", f"not an address: {error}", at=("serviceCidr",)) from error
+            if not inside:
+                raise refuse("wrong-range", "`dnsServiceIp` is not in `serviceCidr`", at=("dnsServiceIp",))
+        if self.tags.keys() & {name for name in self.tags if name.lower().startswith("reconciler-")}:
+            raise refuse("wrong-name", "tags that begin with `reconciler-` are reconciler's own", at=("tags",))
+        if len(self.tags) > 30 or sum(len(name) + 1 for name in self.tags) > 250:
+            raise refuse("wrong-range", "too many tags: at most 30, their names 250 characters together", at=("tags",))
+        return self
+
+
 class AksTarget(_AzureResource):
     """A Kubernetes cluster: any that the operator's kubeconfig leads to, or one of AKS by its resource."""
 
@@ -91,7 +162,11 @@ class AksTarget(_AzureResource):
         default="default", description="Namespace that services go to; it has to exist."
     )
     cluster_purpose: Literal["FastProd", "DevTest"] = Field(
-        default="FastProd", description="As in Azure ML; without effect on a cluster that is there."
+        default="FastProd",
+        description="As in Azure ML: with `create`, `FastProd` needs 12 vCPUs in total; no other effect.",
+    )
+    create: AksCluster | None = Field(
+        default=None, description="Makes the cluster of that group and name, if it is not there, and keeps it so."
     )
     autoscaler: Literal["cpu", "prometheusAdapter", "keda"] = Field(
         default="cpu",
@@ -118,9 +193,27 @@ class AksTarget(_AzureResource):
             raise refuse("excludes", "name a context of the kubeconfig or a cluster in Azure", at=("kubeContext",))
         if (self.autoscaler == "keda") != (self.prometheus_url is not None):
             raise refuse("together", "`autoscaler: keda` and `prometheusUrl` go together", at=("autoscaler",))
+        if self.create is not None:
+            self._creatable(self.create, named=named or self.resource_id is not None)
         if self.subscription_id is not None and not named:
             raise refuse("together", "`subscriptionId` goes with `resourceGroup`", at=("subscriptionId",))
         return self
+
+    def _creatable(self, create: AksCluster, *, named: bool) -> None:
+        if not named:
+            raise refuse(
+                "together", "`create` needs to know which cluster: `resourceGroup` and `clusterName`", at=("create",)
+            )
+        each = vcpus(create.vm_size)
+        total = each * create.agent_count if each is not None else FAST_PROD_VCPUS
+        if self.cluster_purpose == "FastProd" and total < FAST_PROD_VCPUS:
+            raise refuse(
+                "wrong-range",
+                f"{create.agent_count} nodes of {create.vm_size} are {total} vCPUs, and a cluster for FastProd needs "
+                f"{FAST_PROD_VCPUS} at least",
+                hint="more nodes, a larger size, or `clusterPurpose: DevTest`",
+                at=("create",),
+            )
 
 
 class EdgeTarget(_AzureResource):

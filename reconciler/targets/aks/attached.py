@@ -8,25 +8,18 @@ would have kubelogin sign in, the token is asked for here.
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import yaml
 
-from reconciler.azure.refusals import Hints, MissingError, refusal
-from reconciler.core.errors import AccessError, InvalidError, TerminalError, UnavailableError
+from reconciler.azure.refusals import Hints, MissingError
+from reconciler.core.errors import AccessError, TerminalError, UnavailableError
+from reconciler.targets.aks.containerservice import ContainerService
 
-if TYPE_CHECKING:
-    from azure.core.credentials import TokenCredential
-
-# The version of the specification that this keeps to (Microsoft.ContainerService/aks, stable).
-API_VERSION = "2024-02-01"
 # The application that the API servers of all AKS clusters with Entra ID take tokens of: kubelogin, "server-id".
 AKS_SERVER = "6dae42f8-4368-4678-94ff-3960e28e3630"
-_TIMEOUT = 60.0
 _ID = re.compile(
     r"/subscriptions/([^/]+)/resourceGroups/([^/]+)/providers/Microsoft\.ContainerService/managedClusters/([^/]+)",
     re.IGNORECASE,
@@ -95,32 +88,25 @@ class ClusterAccess:
     token: Callable[[], str] | None
 
 
+class AbsentError(UnavailableError):
+    """A cluster that is made here is not there: nothing can be on it."""
+
+
 class AttachedCluster:
     """Asks Azure for one cluster. Safe to use from many threads.
 
     Args:
-        credential: Gives the credential when it is first needed.
-        management: Address of Azure Resource Manager.
-        transport: What every client of the SDK is made with (`connection_verify`).
         allowed: Clusters that may be used; None for all.
+        made: It is made here: while there is none of its name, nothing is on it.
     """
 
     def __init__(
-        self,
-        id_: ClusterId,
-        credential: Callable[[], TokenCredential],
-        *,
-        management: str,
-        transport: Mapping[str, Any],
-        allowed: tuple[str, ...] | None = None,
+        self, id_: ClusterId, service: ContainerService, *, allowed: tuple[str, ...] | None = None, made: bool = False
     ) -> None:
         self.id = id_
-        self._credential = credential
-        self._management = management
-        self._transport = transport
+        self._service = service
         self._allowed = allowed
-        self._token: TokenCredential | None = None
-        self._lock = threading.Lock()
+        self._made = made
 
     def access(self) -> ClusterAccess:
         """How its API is reached now.
@@ -129,19 +115,18 @@ class AttachedCluster:
             AccessError: The operator or Azure does not allow it. MissingError: There is no such cluster.
             UnavailableError: It is stopped, not made yet, or Azure does not answer. TargetError: Any other refusal.
         """
-        if self._allowed is not None and not self.id.listed(self._allowed):
-            listed = ", ".join(self._allowed) or "none"
-            raise AccessError(
-                f"the operator's settings do not allow {self.id}", hint=f"allowed: {listed} (kubernetes.clusters)"
-            )
-        if not self.id.subscription:
-            raise TerminalError(
-                f"nothing says in which subscription {self.id} is", hint="`subscriptionId`, or azure.subscription"
-            )
-        with self._calls() as client:
-            cluster = client.managed_clusters.get(self.id.group, self.id.name)
-            _usable(self.id, cluster)
-            found = client.managed_clusters.list_cluster_user_credentials(self.id.group, self.id.name, format="exec")
+        permitted(self.id, self._allowed)
+        try:
+            with self._service.calls(self.id.subscription, f"looking up {self.id}", _HINTS) as client:
+                cluster = client.managed_clusters.get(self.id.group, self.id.name)
+                _usable(self.id, cluster)
+                found = client.managed_clusters.list_cluster_user_credentials(
+                    self.id.group, self.id.name, format="exec"
+                )
+        except MissingError as error:
+            # What is not there today may be there tomorrow: services on it are left alone meanwhile.
+            kind = AbsentError if self._made and error.missing == "ResourceNotFound" else UnavailableError
+            raise kind(error.message, hint=error.hint) from error
         configs: list[Any] = list(found.kubeconfigs or [])
         if not configs or not configs[0].value:
             raise UnavailableError(f"Azure gives no credentials of {self.id}", hint=_HINTS.role)
@@ -156,58 +141,30 @@ class AttachedCluster:
 
     def close(self) -> None:
         """Forgets the identity; used again, it signs in anew."""
-        with self._lock:
-            token, self._token = self._token, None
-        close = getattr(token, "close", None)
-        if close is not None:
-            close()
-
-    def _signed_in(self) -> TokenCredential:
-        with self._lock:
-            if self._token is None:
-                self._token = self._credential()
-            return self._token
+        self._service.close()
 
     def _bearer(self, server: str) -> str:
-        from azure.core.exceptions import AzureError
+        return self._service.bearer(server, f"signing in to {self.id}", _HINTS)
 
-        try:
-            return self._signed_in().get_token(f"{server}/.default").token
-        except AzureError as error:
-            raise refusal(error, "Microsoft Entra ID", f"signing in to {self.id}", _HINTS) from error
 
-    @contextmanager
-    def _calls(self) -> Generator[Any]:
-        """The client of azure-mgmt-containerservice, whose answers are typed in part."""
-        try:
-            from azure.core.exceptions import AzureError
-            from azure.mgmt.containerservice import ContainerServiceClient
-        except ImportError as error:
-            raise InvalidError(
-                "naming AKS clusters needs packages that are not installed here", hint="pip install 'reconciler[aks]'"
-            ) from error
-        client: Any = ContainerServiceClient(
-            self._signed_in(),
-            self.id.subscription,
-            self._management,
-            api_version=API_VERSION,
-            credential_scopes=[f"{self._management}/.default"],
-            # Its pauses could not be cut short: the engine tries again.
-            retry_total=0,
-            connection_timeout=10,
-            read_timeout=_TIMEOUT,
-            **self._transport,
+def permitted(id_: ClusterId, allowed: tuple[str, ...] | None) -> None:
+    """Whether the operator lets manifests name a cluster, and it is known where it is.
+
+    Args:
+        allowed: Clusters that may be used; None for all.
+
+    Raises:
+        AccessError: The operator does not. TerminalError: Nothing says in which subscription it is.
+    """
+    if allowed is not None and not id_.listed(allowed):
+        listed = ", ".join(allowed) or "none"
+        raise AccessError(
+            f"the operator's settings do not allow {id_}", hint=f"allowed: {listed} (kubernetes.clusters)"
         )
-        try:
-            yield client
-        except AzureError as error:
-            said = refusal(error, "Azure", f"looking up {self.id}", _HINTS)
-            # What is not there today may be there tomorrow: services on it are left alone meanwhile.
-            raise UnavailableError(said.message, hint=said.hint) if isinstance(said, MissingError) else said from error
-        except ValueError as error:
-            raise UnavailableError(f"looking up {self.id}: what Azure answered cannot be used") from error
-        finally:
-            client.close()
+    if not id_.subscription:
+        raise TerminalError(
+            f"nothing says in which subscription {id_} is", hint="`subscriptionId`, or azure.subscription"
+        )
 
 
 def own_part(kubeconfig: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:

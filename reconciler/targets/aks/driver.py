@@ -15,6 +15,7 @@ from reconciler.core.errors import TargetError
 from reconciler.core.resources import Completeness, Observation, Observed, ResourceId
 from reconciler.targets.aks import access, fields
 from reconciler.targets.aks.api import Cluster
+from reconciler.targets.aks.attached import AbsentError
 from reconciler.targets.aks.canary import canary_of, is_ours, stage_of, staged_of
 from reconciler.targets.aks.events import Watching
 from reconciler.targets.aks.form import Secrets, mark_of, spec_of
@@ -72,6 +73,7 @@ class AksDriver(AksRenderer):
         self._namespaces: set[str] = {namespace}
         self._kinds: set[str] = {*kinds}
         self._seen: dict[ResourceId, tuple[object, Observed]] = {}
+        self._absent = False
 
     def observe(self, known: Sequence[ResourceId]) -> Observation:
         """All objects of ours, and whatever stands where known ones would.
@@ -84,6 +86,9 @@ class AksDriver(AksRenderer):
         self._kinds |= {id_.kind for id_ in wanted}
         kinds = looked_at(self._kinds)
         seen = look(self._cluster, self._target, self._installation, self._namespaces, kinds, wanted)
+        self._absent = isinstance(seen.first, AbsentError)
+        if self._absent:
+            return Observation(self._target, Completeness.COMPLETE, {})
         if seen.first is not None and not seen.read:
             raise seen.first
         twins = {id_: one for id_, one in seen.objects.items() if stage_of(one) is not None}
@@ -169,8 +174,8 @@ class AksDriver(AksRenderer):
         return Done(observed) if state.settled else InProgress(_SOON)
 
     def rehearse(self, changes: Sequence[Change]) -> Mapping[ResourceId, TargetError]:
-        """Asked by a dry run of each change; replacing and deleting cannot be asked for."""
-        return self._rehearsal.of(changes)
+        """Asked by a dry run of each change; replacing and deleting cannot be asked for, nor a cluster yet to be made."""
+        return {} if self._absent else self._rehearsal.of(changes)
 
     def _rolled(self, change: Change) -> Done | InProgress:
         standing = self._rollouts.make(change)

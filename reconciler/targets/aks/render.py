@@ -14,6 +14,7 @@ from reconciler.core.problems import Problem, Severity
 from reconciler.core.resources import Desired, ResourceId, Rollout
 from reconciler.core.values import Spec, Value
 from reconciler.targets.aks import objects, scaling
+from reconciler.targets.aks.clusters.render import cluster_of
 from reconciler.targets.aks.kinds import KINDS, Place
 
 # The API refuses to change these: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#selector
@@ -105,6 +106,8 @@ class _Rendering:
         self._images = images
         self._warnings = warnings
         self._namespace = str(deployment.settings.block["namespace"] or deployment.target.block["namespace"])
+        cluster = cluster_of(deployment.target.block)
+        self._below = (cluster,) if cluster is not None else ()
 
     def all(self) -> list[Desired]:
         deployment, block = self._deployment, self._deployment.settings.block
@@ -182,7 +185,7 @@ class _Rendering:
             id=ResourceId(self._target, kind, str(Place(self._namespace, name))),
             spec=spec,
             service=deployment.service,
-            depends_on=depends,
+            depends_on=(*self._below, *depends),
             policy=deployment.policy,
             summary=summary,
             warnings=self._warnings if main else (),

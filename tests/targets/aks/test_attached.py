@@ -18,6 +18,7 @@ from reconciler.azure.login import AzureLogin, credential_of
 from reconciler.core.errors import AccessError, TerminalError, ThrottledError, UnavailableError
 from reconciler.targets.aks.api import Cluster
 from reconciler.targets.aks.attached import AKS_SERVER, AttachedCluster, ClusterId, own_part
+from reconciler.targets.aks.containerservice import ContainerService
 from tests import prefork
 from tests.cli.conftest import commit, environment, git
 from tests.targets.aks.arm import SUBSCRIPTION, Arm, arm_server
@@ -43,9 +44,8 @@ class World:
     def attached(self, name: str = "scoring", allowed: tuple[str, ...] | None = None) -> AttachedCluster:
         id_ = ClusterId(SUBSCRIPTION, "ml", name)
         login = self.login
-        return AttachedCluster(
-            id_, lambda: credential_of(login), management=self.arm.url, transport=login.transport, allowed=allowed
-        )
+        service = ContainerService(lambda: credential_of(login), management=self.arm.url, transport=login.transport)
+        return AttachedCluster(id_, service, allowed=allowed)
 
     def ask(self, attached: AttachedCluster | None = None) -> Any:
         """One request to the cluster's API."""
