@@ -174,7 +174,7 @@ class AksDriver(AksRenderer):
         return Done(observed) if state.settled else InProgress(_SOON)
 
     def rehearse(self, changes: Sequence[Change]) -> Mapping[ResourceId, TargetError]:
-        """Asked by a dry run of each change; replacing and deleting cannot be asked for, nor a cluster yet to be made."""
+        """Asked by a dry run of each change; replacing, deleting and an absent cluster cannot be asked."""
         return {} if self._absent else self._rehearsal.of(changes)
 
     def _rolled(self, change: Change) -> Done | InProgress:
