@@ -17,9 +17,11 @@ from reconciler.cli.main import main
 from reconciler.core.driver import Access, Right
 from reconciler.core.errors import InvalidError
 from reconciler.core.resources import ResourceId
+from reconciler.settings import settings_of
 from reconciler.targets.aks import access
 from reconciler.targets.aks.driver import AksDriver
 from reconciler.targets.aks.kinds import KINDS, looked_at
+from reconciler.targets.aks.leading import VERBS
 from tests.cli.conftest import GIT, commit, git
 from tests.contract.harness import Bench
 from tests.targets.aks.standin import Standin
@@ -165,6 +167,42 @@ def test_doctor_names_what_is_missing(standin: Standin, capsys: pytest.CaptureFi
     found = json.loads(capsys.readouterr().out)["checks"]
     assert [check["state"] for check in found if check["name"] == "target cluster"] == ["ok"]
     assert standin.writes == []
+
+
+@pytest.mark.usefixtures("repo")
+def test_agreeing_on_a_leader_is_a_right_too(
+    standin: Standin, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for and given where the settings name a Lease in the same cluster, in its namespace."""
+    monkeypatch.setenv("RECONCILER_KUBERNETES__LEADER_LEASE__NAMESPACE", "ops")
+    assert main(["doctor", "--target", "cluster"]) == 11
+    assert "ops: get, create, update leases.coordination.k8s.io is not allowed" in capsys.readouterr().out
+    standin.namespaces.add("ops")
+    assert main(["doctor", "--target", "cluster"]) == 0
+    capsys.readouterr()
+    assert main(["doctor", "--target", "cluster", "--roles"]) == 0
+    _, role = yaml.safe_load_all(capsys.readouterr().out)
+    assert role["metadata"]["namespace"] == "ops"
+    assert role["rules"] == [
+        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "get", "update"]}
+    ]
+    monkeypatch.setenv("RECONCILER_KUBERNETES__LEADER_LEASE__CONTEXT", "another")
+    assert main(["doctor", "--target", "cluster", "--roles"]) == 0
+    assert "leases" not in capsys.readouterr().out
+
+
+def test_the_manifest_for_a_cluster_fits_its_settings() -> None:
+    """Its settings are ours, and its role is for the Lease that they name."""
+    file = Path(__file__).parents[3] / "deploy/kubernetes/reconciler.yaml"
+    documents = {document["kind"]: document for document in yaml.safe_load_all(file.read_text())}
+    settings = settings_of(yaml.safe_load(documents["ConfigMap"]["data"]["settings.yaml"]))
+    lease = settings.kubernetes.leader_lease
+    assert documents["Role"]["metadata"]["namespace"] == lease.namespace
+    assert verbs(documents["Role"], "leases") == set(VERBS)
+    pod = documents["Deployment"]["spec"]["template"]["spec"]
+    assert documents["Deployment"]["spec"]["replicas"] > 1
+    assert pod["serviceAccountName"] == documents["ServiceAccount"]["metadata"]["name"]
+    assert pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"]
 
 
 @pytest.mark.usefixtures("repo")
