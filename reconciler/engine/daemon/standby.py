@@ -78,6 +78,7 @@ class StandBy:
         self._signals = signals
         self._stop = threading.Event()
         self._ending: Ending | None = None
+        self._trouble = ""
         self.board = Board("", self._clock.monotonic)
 
     def wait(self) -> int | None:
@@ -103,7 +104,8 @@ class StandBy:
         notifier.tell("READY=1")
         while self._ending is None:
             holder = self._election.holder
-            self.board.stands_by(holder or "nobody yet")
+            # Who cannot even ask is not ready to take over.
+            self.board.stands_by("" if self._trouble else holder or "nobody yet")
             if told != holder:
                 log.info("standing by", holder=holder or None)
                 told = holder
@@ -117,8 +119,13 @@ class StandBy:
         try:
             won = self._election.attempt()
         except ReconcilerError as exc:
-            log.warning("the lease cannot be asked for", error=exc.message, hint=exc.hint)
+            if self._trouble != exc.message:
+                log.warning("the lease cannot be asked for", error=exc.message, hint=exc.hint)
+            self._trouble = exc.message
+            self.board.source_failed(exc.message)
             return False
+        self._trouble = ""
+        self.board.source_failed("")
         if won:
             log.info("leading", before=before or None)
             self._election.keep()

@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.core.errors import StaleError, UnavailableError
 from reconciler.engine.clock import SystemClock
+from reconciler.engine.daemon import Snapshot
 from reconciler.engine.daemon.signals import Ending
 from reconciler.engine.daemon.standby import StandBy
 from reconciler.targets.aks.api import Cluster
@@ -180,3 +181,29 @@ def test_whoever_stands_by_can_be_stopped(replicas: Replicas) -> None:
     waiting.end(Ending("terminated", 0))
     assert waiting.wait() == 0
     a.check()
+
+
+def test_who_cannot_ask_for_the_lease_is_not_ready(replicas: Replicas, standin: Standin) -> None:
+    """It goes on asking, and says why it waits."""
+    seen: list[Snapshot] = []
+
+    class Watched(LeaseElection):
+        """Between two tries somebody looks at it."""
+
+        @property
+        def retry_seconds(self) -> float:
+            seen.append(waiting.board.snapshot())
+            if len(seen) == 2:
+                waiting.end(Ending("terminated", 0))
+            return 0.0
+
+    a = replicas.one("a")
+    assert a.attempt()
+    standin.faults.append(Fault("GET", 503))
+    cluster = Cluster("leader lease", kubeconfig=str(replicas.config))
+    waiting = StandBy(Watched(cluster, "ml", "reconciler", "b", lambda: 0.0, lambda: 0.0), signals=False)
+    assert waiting.wait() == 0
+    assert [(each.ready, bool(each.source_error), each.standby) for each in seen] == [
+        (False, True, ""),
+        (True, False, "a"),
+    ]
