@@ -23,6 +23,8 @@ from reconciler.engine.progress import Progress, Result
 from reconciler.engine.store import Store
 
 IDLE_SECONDS = 3600.0
+# The longest pause between two looks while there are calls to make, where looking itself is faster than that.
+BUSY_SECONDS = 3.0
 
 
 class Looks:
@@ -40,13 +42,13 @@ class Looks:
         """When to ask for an observation: looking takes at most a third of the time, however many wait for it.
 
         Args:
-            busy: There are calls to make: then a tenth is enough.
+            busy: There are calls to make: then a tenth is enough, or one every few seconds.
         """
         began, _ = self._last.get(target, (float("-inf"), None))
         if began >= not_before or target not in self._ended:
             return not_before
         ended, seconds = self._ended[target]
-        return max(not_before, ended + seconds * (9.0 if busy else 2.0))
+        return max(not_before, ended + max(2.0 * seconds, min(9.0 * seconds, BUSY_SECONDS) if busy else 0.0))
 
     def look(self, target: str, not_before: float) -> Observation:
         """An observation begun at or after a monotonic time; a target that is down gives an unavailable one."""
