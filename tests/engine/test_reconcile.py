@@ -6,6 +6,8 @@ Drivers are tested in tests/contract, planning in tests/core.
 from __future__ import annotations
 
 import contextlib
+import threading
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -13,17 +15,20 @@ from threading import Thread
 import pytest
 from structlog.testing import capture_logs
 
-from reconciler.core.change import Action
+from reconciler.core.change import Action, Change
 from reconciler.core.drifting import noticed
+from reconciler.core.driver import Done, InProgress
 from reconciler.core.policy import DriftRule, FieldPolicy, Policy
-from reconciler.core.resources import ResourceId
+from reconciler.core.resources import Observation, ResourceId
 from reconciler.engine.approvals import approve
+from reconciler.engine.clock import Clock
 from reconciler.engine.lifecycle import State
 from reconciler.engine.outcome import ApplyOptions
 from reconciler.engine.store import Store
+from reconciler.targets.memory import MemoryDriver
 from reconciler.targets.memory.faults import Crashed, Fault
 from reconciler.targets.memory.world import World
-from tests.engine.harness import ALWAYS_FINE, House, digest_of, service, source
+from tests.engine.harness import ALWAYS_FINE, INSTALLATION, House, digest_of, service, source
 
 
 @pytest.fixture
@@ -489,3 +494,36 @@ def test_a_crash_at_any_call_converges(tmp_path: Path, clock, op: str, when: str
     assert worlds["west"].names() == ["plain/b"]
     assert "extra" not in worlds["east"].native("service/a")
     again.store.close()
+
+
+class Awaited(MemoryDriver):
+    """A target that is slow to look at: it tells nothing before so many changes were begun."""
+
+    def __init__(self, many: int) -> None:
+        super().__init__("north", World(), INSTALLATION)
+        self.world.slow("write", 1)
+        self.left = threading.Semaphore(0)
+        self.many, self.begun, self.in_time, self.looks = many, 0, True, 0
+
+    def observe(self, known: Sequence[ResourceId]) -> Observation:
+        if self.begun > 0:
+            self.looks += 1
+            for _ in range(self.many if self.looks == 1 else 0):
+                self.in_time = self.in_time and self.left.acquire(timeout=10)
+        return super().observe(known)
+
+    def apply(self, change: Change) -> Done | InProgress:
+        answer = super().apply(change)
+        self.begun += 1
+        self.left.release()
+        return answer
+
+
+def test_waiting_for_what_was_begun_keeps_nothing_from_being_begun(store: Store, clock: Clock):
+    """One look is for all that wait: those who ask for it take no worker from those who call."""
+    north = Awaited(12)
+    house = House(store, clock, {}, others={"north": north})
+    outcome = house.want(*(service(f"s{n}", "north", kind="plain") for n in range(12))).go(wait=False)
+    assert [r.state for r in outcome.results] == [State.DONE] * 12
+    assert north.in_time
+    assert north.looks < 12
