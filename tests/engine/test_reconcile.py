@@ -6,6 +6,7 @@ Drivers are tested in tests/contract, planning in tests/core.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
 from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,7 +26,7 @@ from reconciler.engine.clock import Clock
 from reconciler.engine.lifecycle import State
 from reconciler.engine.outcome import ApplyOptions
 from reconciler.engine.store import Store
-from reconciler.targets.memory import MemoryDriver
+from reconciler.targets.memory.driver import CAPABILITIES, MemoryDriver
 from reconciler.targets.memory.faults import Crashed, Fault
 from reconciler.targets.memory.world import World
 from tests.engine.harness import ALWAYS_FINE, INSTALLATION, House, digest_of, service, source
@@ -497,33 +498,31 @@ def test_a_crash_at_any_call_converges(tmp_path: Path, clock, op: str, when: str
 
 
 class Awaited(MemoryDriver):
-    """A target that is slow to look at: it tells nothing before so many changes were begun."""
+    """One call at a time; `a` is waited for, and looking at it takes until `c` was begun."""
 
-    def __init__(self, many: int) -> None:
-        super().__init__("north", World(), INSTALLATION)
-        self.world.slow("write", 1)
-        self.left = threading.Semaphore(0)
-        self.many, self.begun, self.in_time, self.looks = many, 0, True, 0
+    def __init__(self) -> None:
+        super().__init__("north", World(), INSTALLATION, dataclasses.replace(CAPABILITIES, parallel=1))
+        self.begun = {name: threading.Event() for name in "abc"}
+        self.in_time: list[bool] = []
 
     def observe(self, known: Sequence[ResourceId]) -> Observation:
-        if self.begun > 0:
-            self.looks += 1
-            for _ in range(self.many if self.looks == 1 else 0):
-                self.in_time = self.in_time and self.left.acquire(timeout=10)
+        if self.begun["a"].is_set():
+            self.in_time.append(self.begun["c"].wait(10))
         return super().observe(known)
 
     def apply(self, change: Change) -> Done | InProgress:
         answer = super().apply(change)
-        self.begun += 1
-        self.left.release()
-        return answer
+        self.begun[change.id.name].set()
+        return InProgress(0.0) if change.id.name == "a" else answer
 
 
 def test_waiting_for_what_was_begun_keeps_nothing_from_being_begun(store: Store, clock: Clock):
-    """One look is for all that wait: those who ask for it take no worker from those who call."""
-    north = Awaited(12)
+    """Who asks for a look takes no place from those who call, however few may call at once."""
+    north = Awaited()
     house = House(store, clock, {}, others={"north": north})
-    outcome = house.want(*(service(f"s{n}", "north", kind="plain") for n in range(12))).go(wait=False)
-    assert [r.state for r in outcome.results] == [State.DONE] * 12
-    assert north.in_time
-    assert north.looks < 12
+    after = service("c", "north", kind="plain", needs=["north/plain/b"])
+    house.want(service("a", "north", kind="plain"), service("b", "north", kind="plain"), after)
+    outcome = house.go(wait=False)
+    assert {r.state for r in outcome.results} == {State.DONE}
+    assert len(outcome.results) == 3
+    assert all(north.in_time)
