@@ -116,7 +116,8 @@ class AksDriver(AksRenderer):
     def _with_staged(self, observed: Observed, twin: Json, pods: Sequence[Json]) -> Observed:
         state = state_of(twin, pods)
         staged = staged_of(twin, state, self._said(Place.of(observed.id.name).namespace, state))
-        return replace(observed, staged=staged)
+        told = (f"a new version has {staged.share} % of the requests",) if staged is not None and staged.share else ()
+        return replace(observed, staged=staged, events=(*observed.events, *told))
 
     def _observed(self, id_: ResourceId, found: Json, pods: Sequence[Json]) -> Observed:
         own = [pod for pod in pods if _selected(found, pod)] if needs_pods(found) else []

@@ -400,6 +400,9 @@ def test_a_commit_that_goes_back_takes_a_canary_away(site: Site) -> None:
     cancel = Cancel()
     site.hooks.append(lambda text: cancel.request("superseded") if "10 % of the requests for" in text else None)
     site.house.go(cancel)
+    (report,) = site.house.reconciler.look().report.services
+    told = [event for resource in report.resources for event in resource.events]
+    assert told == ["a new version has 10 % of the requests"]
     before = site.standin.show(MAIN)["metadata"]["generation"]
     site.want("one", CANARY)
     plan = site.house.plan()

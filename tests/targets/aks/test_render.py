@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from reconciler.core.deployment import Auth, ImageInputs
 from reconciler.core.errors import InvalidError
 from reconciler.core.images import image_name
+from reconciler.core.resources import Rollout
 from reconciler.core.secrets import SecretRef
+from reconciler.core.smoke import SmokeTest
 from reconciler.core.values import MISSING, Unknown, lookup, walk
 from reconciler.manifests.kinds.names import SERVICE_NAME
 from reconciler.serving.cli import parse
@@ -354,3 +356,20 @@ def test_rendering_twice_gives_equal_values() -> None:
     """Nothing but the deployment decides."""
     assert render(deployment()) == render(deployment())
     assert all(not isinstance(leaf, bytes) for each in render(deployment()) for _, leaf in walk(each.spec))
+
+
+def test_how_a_new_version_takes_over() -> None:
+    """Beside the one before where there is something to find out; an image of others counts no requests."""
+    tests = (SmokeTest("answers"),)
+    canary = {"strategy": "canary", "canary": {"steps": [5, 25], "stepSeconds": 30, "maxErrorRate": 0.01}}
+    foreign = ImageInputs(image="example/scorer:1")
+
+    def rollout(aks: Any, **changes: Any) -> Rollout:
+        return one(render(deployment({}, aks, **changes)), "Deployment").rollout
+
+    assert rollout({}) == Rollout(staged=False, always=False)
+    assert rollout({}, tests=tests) == Rollout(always=False)
+    shares = {"always": False, "shares": (5, 25), "interval": 30.0}
+    assert rollout(canary) == Rollout(**shares, max_error_rate=0.01)
+    assert rollout(canary, image=foreign, auth=Auth()) == Rollout(**shares)
+    assert not any(each.rollout.staged for each in render(deployment({}, canary)) if each.id.kind != "Deployment")
