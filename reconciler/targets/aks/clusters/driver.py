@@ -50,6 +50,7 @@ _QUOTA = (
     "or take fewer nodes or another size"
 )
 _SIZE = "`az vm list-skus --location REGION --size SIZE` says what there is; name another size or location"
+_AGAIN = "once that is put right, Azure is asked again: by the next `reconciler apply`, or the daemon after a pause"
 _REGISTER = "`az provider register --namespace Microsoft.ContainerService`, once for each subscription"
 # "Troubleshoot AKS cluster creation issues"; "Resolve common Azure deployment errors".
 HINTS = Hints(
@@ -240,8 +241,7 @@ class ClustersDriver(ClusterRenderer):
             operation = self._operations.get(id_)
             told = self._told(place, operation.url) if operation is not None and operation.url else ""
             look = f"`az aks show --resource-group {place.group} --name {place.name}` and the activity log say why"
-            again = f"`az aks update --resource-group {place.group} --name {place.name}` has Azure try again"
-            self._failures[id_] = f"Azure says {state_of(cluster)}: {told or look}; {again}"
+            self._failures[id_] = f"Azure says {state_of(cluster)}: {told or look}"
         return self._failures[id_]
 
     def _told(self, place: ClusterId, url: str) -> str:
@@ -285,7 +285,7 @@ class ClustersDriver(ClusterRenderer):
                     # Told once; the next time it is asked for anew.
                     why = self._why(change.id, there)
                     del self._operations[change.id]
-                    raise TerminalError(f"{place} could not be made what it is to be: {why}", hint=HINTS.otherwise)
+                    raise TerminalError(f"{place} could not be made what it is to be: {why}", hint=_AGAIN)
             elif same(body, there):
                 return Done(self._observed(change.id, there))
         self._operations.pop(change.id, None)
