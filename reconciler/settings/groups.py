@@ -275,7 +275,7 @@ class Kubernetes(Group):
     )
     clusters: tuple[str, ...] | None = Field(
         default=None,
-        description="AKS clusters that targets may name, as `group/name` or by resource id. Null: all that the "
+        description="AKS clusters that targets may name or make, as `group/name` or by resource id. Null: all that the "
         "identity may use; an empty list: none.",
     )
     leader_lease: LeaderLease = Field(

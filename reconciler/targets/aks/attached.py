@@ -163,7 +163,8 @@ def permitted(id_: ClusterId, allowed: tuple[str, ...] | None) -> None:
         )
     if not id_.subscription:
         raise TerminalError(
-            f"nothing says in which subscription {id_} is", hint="`subscriptionId`, or azure.subscription"
+            f"nothing says in which subscription {id_} is, neither `subscriptionId` nor azure.subscription",
+            hint="set azure.subscription in the operator's settings, or `subscriptionId` of the target",
         )
 
 
