@@ -291,6 +291,5 @@ class _Schedule:
         self._timers.clear()
         for node in idle:
             if not node.final:
-                node.reason, node.code = self._run.cancel.reason, "interrupted"
-                node.move(Signal.CANCELLED, self._run.cancel.reason)
+                node.hand_over(self._run.cancel.reason)
                 self._open -= 1

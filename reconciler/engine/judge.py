@@ -19,7 +19,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict with the resource it was read from and, for a failure, the target's reason."""
+    """A verdict with the resource it was read from and, where it is not done, the target's reason."""
 
     verdict: Verdict
     observed: Observed | None = None
@@ -72,7 +72,7 @@ def _applied(change: Change, observed: Observed) -> Judgement:
         return Judgement(Verdict.STILL, observed)
     wanted = change.mark.spec_digest if change.mark else ""
     if observed.busy or (observed.health is Health.PROGRESSING and _digest(observed) != wanted):
-        return Judgement(Verdict.STILL, observed)
+        return Judgement(Verdict.STILL, observed, observed.reason)
     if _digest(observed) == wanted:
         return Judgement(Verdict.DONE, observed)
     return Judgement(Verdict.FAILED, observed, observed.reason or "the target ended the operation without the change")

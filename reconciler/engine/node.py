@@ -69,6 +69,7 @@ class Node:
     awaiting: bool = False
     asked_again: bool = False
     answered: Observed | None = None
+    waits_for: str = ""
     reason: str = ""
     code: str = ""
     hint: str = ""
@@ -114,7 +115,14 @@ class Node:
     def move(self, signal: Signal, text: str = "") -> None:
         """Follows a signal and tells those who watch."""
         self.state = follow(self.state, signal)
+        self.waits_for = text if signal is Signal.ACCEPTED else ""
         self._tell(text)
+
+    def hand_over(self, why: str) -> None:
+        """The run ends before it does: what it last waited for stands beside the reason."""
+        self.reason = f"{why}; {self.waits_for}" if self.waits_for else why
+        self.code = "interrupted"
+        self.move(Signal.CANCELLED, self.reason)
 
     def _tell(self, text: str) -> None:
         if self.final:

@@ -114,6 +114,17 @@ def test_slow_work_is_observed_until_it_is_done(house: House):
     assert house.plan().empty
 
 
+def test_what_is_not_done_in_time_says_what_it_waits_for(house: House):
+    """It is handed over, with the target's last word."""
+    house.worlds["east"].slow("write", 10**6)
+    house.want(service("a", kind="plain", crashes="no node takes it"))
+
+    outcome = house.go(timeout=30)
+
+    assert outcome.results[0].state is State.HANDED_OVER
+    assert outcome.results[0].reason == "out of time; no node takes it"
+
+
 def test_a_passing_error_is_tried_again(house: House):
     """A 503 and a 429 with its own pause end in success within one run."""
     house.worlds["east"].fault(Fault("write", "503"), Fault("write", "429", retry_after=3.0))
