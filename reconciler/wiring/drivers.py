@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from reconciler.core.dataclass import dataclass, field
+from reconciler.core.dataclass import dataclass, field, replace
 from reconciler.core.problems import Problem
+from reconciler.manifests.defaults import TARGET_BLOCKS
 
 if TYPE_CHECKING:
     from reconciler.core.deployment import Target
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 
 _DRIVERS = ("local", "aks")
 R = TypeVar("R", bound="Renderer")
+
+
+def _complete(target: Target) -> Target:
+    """A target that only the record of an older version names, with the settings that are new since."""
+    missing = TARGET_BLOCKS[target.type].keys() - target.block.keys()
+    return replace(target, block={**TARGET_BLOCKS[target.type], **target.block}) if missing else target
 
 
 @dataclass
@@ -51,7 +58,7 @@ class TargetDrivers(Generic[R]):
             if known is None or known[0].type != target.type or known[0].block != target.block:
                 if known is not None:
                     self._replaced.append(known[1])
-                known = self._made[name] = (target, self.make(target))
+                known = self._made[name] = (target, self.make(_complete(target)))
             found[name] = known[1]
         return found, problems
 

@@ -56,3 +56,11 @@ def test_many_threads_get_the_same_driver() -> None:
         found = list(pool.map(lambda _: of({"laptop": LAPTOP})[0]["laptop"], range(200)))
     assert len(made) == 1
     assert all(driver is made[0] for driver in found)
+
+
+def test_a_target_recorded_by_an_older_version_is_made_whole() -> None:
+    """Git names it no longer, so nothing gives it the settings that are new since; what it holds still goes."""
+    of, made = drivers()
+    of({"cluster": Target("cluster", "aks", {"kubeContext": "a", "namespace": "ml"})})
+    block = made[0].target.block
+    assert (block["kubeContext"], block["namespace"], block["autoscaler"]) == ("a", "ml", "cpu")
