@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,10 @@ def main(repo: str, state: str, last: int) -> None:
         setattr(opened.store, name, moments.around(getattr(opened.store, name)))
     with opened.store.writing("crash test"):
         look = opened.reconciler.look(holds=False)
+        # What the killed one had begun to take away goes by itself; a daemon would look again later.
+        until = time.monotonic() + 60
+        while any(kept.code == "busy" for kept in look.plan.kept) and time.monotonic() < until:
+            look = opened.reconciler.look(holds=False)
         outcome = opened.reconciler.carry_out(look, ApplyOptions(timeout=120))
     left = list(opened.reconciler.look(holds=False).plan.effective())
     opened.close()
