@@ -110,9 +110,10 @@ def _covers(wanted: Any, there: Any) -> bool:
 
 
 def is_of(pod: Mapping[str, Any], stage: Stage) -> bool:
-    """Whether a pod is of the staged version, and there to stay."""
+    """Whether a pod is of the staged version, and there to stay: one that was evicted is kept, but runs no more."""
     metadata = part(pod, "metadata")
-    return part(metadata, "labels").get(VERSION) == stage.digest[:_DIGITS] and not metadata.get("deletionTimestamp")
+    ends = metadata.get("deletionTimestamp") or part(pod, "status").get("phase") in ("Failed", "Succeeded")
+    return part(metadata, "labels").get(VERSION) == stage.digest[:_DIGITS] and not ends
 
 
 def staged_of(found: Json, state: State, reason: str) -> Staged | None:

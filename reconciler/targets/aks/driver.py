@@ -20,7 +20,7 @@ from reconciler.targets.aks.canary import canary_of, is_ours, stage_of, staged_o
 from reconciler.targets.aks.events import Watching
 from reconciler.targets.aks.form import Secrets, mark_of, spec_of
 from reconciler.targets.aks.forward import Forwards
-from reconciler.targets.aks.health import State, needs_pods, state_of
+from reconciler.targets.aks.health import State, is_ready, needs_pods, state_of
 from reconciler.targets.aks.kinds import CANARY, INSTALLATION, SERVICE, Place, looked_at
 from reconciler.targets.aks.logs import PodLogs
 from reconciler.targets.aks.looking import look, pods_of
@@ -196,7 +196,7 @@ class AksDriver(AksRenderer):
             pods = self._rollouts.staged_pods(resource)
         else:
             pods = [pod for pod in pods_of(self._cluster, place.namespace, place.name) if not _is_staged(pod)]
-        ready = [pod for pod in pods if _ready(pod)]
+        ready = [pod for pod in pods if is_ready(pod)]
         if not ready:
             return None
         newest = max(ready, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or ""))
@@ -243,13 +243,6 @@ def _selected(workload: Json, pod: Json) -> bool:
 
 def _is_staged(pod: Json) -> bool:
     return CANARY in part(pod, "metadata", "labels")
-
-
-def _ready(pod: Json) -> bool:
-    ready = any(
-        one.get("type") == "Ready" and one.get("status") == "True" for one in parts(pod, "status", "conditions")
-    )
-    return ready and not pod["metadata"].get("deletionTimestamp")
 
 
 def _outputs(found: Json) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def owners(found: Mapping[str, Any]) -> dict[str, Owner]:
         manager = str(entry.get("manager") or "")
         if manager == MANAGER or (entry.get("subresource") == "status"):
             continue
-        owner = Owner(manager, _seconds(str(entry.get("time") or "")))
+        owner = Owner(manager, seconds_of(str(entry.get("time") or "")))
         keyed = dict(kind.keyed)
         for pointer in _leaves(entry.get("fieldsV1") or {}, found, "", (), keyed):
             listed[pointer] = owner
@@ -79,7 +79,8 @@ def _item(value: Any, wanted: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return None
 
 
-def _seconds(text: str) -> float | None:
+def seconds_of(text: str) -> float | None:
+    """Unix time in seconds of one of the API's times; None where it is none."""
     try:
         return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
     except ValueError:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from reconciler.core.dataclass import dataclass
 from reconciler.core.resources import Health
+from reconciler.targets.aks.fields import seconds_of
 from reconciler.targets.aks.parts import Json, part, parts
 
 _REPLICA_SET = re.compile(r'ReplicaSet "[^"]*-([a-z0-9]+)"')
@@ -77,6 +78,20 @@ def state_of(found: Json, pods: Sequence[Json] = ()) -> State:
 def needs_pods(found: Json) -> bool:
     """Whether only its pods can say why an object is as it is."""
     return found.get("kind") == "Deployment" and state_of(found).health not in (Health.HEALTHY, Health.SUSPENDED)
+
+
+def is_ready(pod: Json) -> bool:
+    """Whether a pod takes requests, and goes on to."""
+    ready = _condition(part(pod, "status"), "Ready").get("status") == "True"
+    return ready and not part(pod, "metadata").get("deletionTimestamp")
+
+
+def unready_since(pod: Json) -> float | None:
+    """From when on a pod takes no requests, in Unix time by the cluster's clock; None where it does, or tells no time."""
+    if is_ready(pod):
+        return None
+    moved = _condition(part(pod, "status"), "Ready").get("lastTransitionTime")
+    return seconds_of(str(moved or part(pod, "metadata").get("creationTimestamp") or ""))
 
 
 def _deployment(found: Json, pods: Sequence[Json]) -> State:

@@ -6,7 +6,8 @@ keeps all its pods until the new one takes its place, so that taking the new one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 from reconciler.core.change import Change, Step
 from reconciler.core.dataclass import dataclass, replace
@@ -17,7 +18,7 @@ from reconciler.targets.aks.api import Cluster
 from reconciler.targets.aks.asking import Answers, answers
 from reconciler.targets.aks.canary import Stage, canary_of, form, is_of, is_ours, stage_of, stands
 from reconciler.targets.aks.form import Secrets, mark_of
-from reconciler.targets.aks.health import state_of
+from reconciler.targets.aks.health import is_ready, state_of, unready_since
 from reconciler.targets.aks.kinds import CANARY, KINDS, Place
 from reconciler.targets.aks.looking import pods_of
 from reconciler.targets.aks.parts import Json, part, parts
@@ -150,7 +151,11 @@ class Rollouts:
         why = state.reason if state.health in (Health.DEGRADED, Health.SUSPENDED) else _restarted(pods)
         if why:
             raise CanaryError(f"with {head} the new version was not well: {why}", hint=_HINT)
-        if not state.settled:
+        # More pods of a version that is through are no roll-out: nothing but they themselves says that they start.
+        starting = state.health is Health.PROGRESSING
+        if starting and self._late(change, pods):
+            raise CanaryError(f"with {head} some pods did not get ready in time: {state.reason}", hint=_HINT)
+        if not state.settled or (starting and not stage.since):
             return self._going(main, twin, f"{head}: {state.reason}")
         if not stage.since:
             begun = self._form(change, main, replace(stage, since=self._now()))
@@ -159,7 +164,7 @@ class Rollouts:
         said = f"{head} for {min(passed, rollout.interval):.0f} of {rollout.interval:g} s"
         if rollout.max_error_rate is not None:
             try:
-                counted = self._answers(change, pods)
+                counted = self._answers(change, [pod for pod in pods if is_ready(pod)])
             except UnavailableError as error:
                 if passed > rollout.interval + _SILENT_SECONDS:
                     message = f"with {head} nothing tells how many of them the new version fails: {error.message}"
@@ -171,6 +176,8 @@ class Rollouts:
             said = f"{said}: {counted}"
         if passed < rollout.interval:
             return self._going(main, twin, said, min(rollout.interval - passed, _EVERY_SECONDS))
+        if starting:
+            return self._going(main, twin, f"{said}: {state.reason}", _EVERY_SECONDS)
         return Standing(main, twin)
 
     def _promote(self, change: Change) -> Standing:
@@ -201,6 +208,12 @@ class Rollouts:
 
     def _going(self, main: Json, twin: Json, text: str, seconds: float = _SOON) -> Standing:
         return Standing(main, twin, InProgress(seconds, again=True, text=text))
+
+    def _late(self, change: Change, pods: Sequence[Json]) -> bool:
+        """Whether one of the pods has had the time of a roll-out to get ready, and is not."""
+        spec = cast("Mapping[str, Any]", _wanted(change)[0].spec["spec"])
+        last = self._now() - float(spec["progressDeadlineSeconds"])
+        return any(since < last for pod in pods if (since := unready_since(pod)) is not None)
 
     def _form(self, change: Change, main: Json, stage: Stage) -> Json:
         desired, mark = _wanted(change)

@@ -534,3 +534,78 @@ def test_it_stays_until_all_others_are_new(site: Site) -> None:
     assert seen == [{"one": 4, "two": 1}]
     assert site.served() == {"two": 4}
     assert TWIN not in site.standin.objects
+
+
+def loading(site: Site, since: str) -> list[str]:
+    """Makes the pods that come with the second step wait for their model, as a real scale-up does; their names."""
+    late: list[str] = []
+
+    def load(text: str) -> None:
+        if text == "shift: 50 % of the requests: pods are made" and not late:
+            late.extend(sorted(key[2] for key in site.standin.objects if key[0] == "pods" and ".canary" in key[2])[1:])
+            waiting = {"name": "scoring", "ready": False, "restartCount": 0, "state": {"running": {}}}
+            for name in late:
+                site.standin.ports.pop(name)
+                ready = {"type": "Ready", "status": "False", "lastTransitionTime": since}
+                site.standin.state(("pods", "ml", name), {"conditions": [ready], "containerStatuses": [waiting]})
+            available(site, 1)
+
+    site.hooks.append(load)
+    return late
+
+
+def available(site: Site, count: int) -> None:
+    """How many pods of the canary are; that the roll-out before it was through stays said."""
+    status = site.standin.objects[TWIN].status
+    site.standin.state(TWIN, {**status, "readyReplicas": count, "availableReplicas": count})
+
+
+def test_a_share_counts_from_when_its_pods_are_ready(site: Site, pods: Pods) -> None:
+    """Models that load for minutes are waited for, and keep their share for its whole time then."""
+    late = loading(site, "1970-01-12T13:46:40Z")
+    ready: list[float] = []
+
+    def load(text: str) -> None:
+        if late and not ready and "1 of 4 replicas available" in text:
+            site.clock.advance(200)
+            ready.append(site.clock.now())
+            for name in late:
+                site.standin._start(("pods", "ml", name))
+            available(site, 4)
+
+    site.hooks.append(load)
+    site.want("two", CANARY)
+    outcome = site.house.go()
+    assert outcome.word == "applied", site.told[-5:]
+    assert site.clock.now() - ready[0] >= 10
+    assert site.served() == {"two": 4}
+
+
+def test_a_share_whose_pods_do_not_get_ready_goes(site: Site) -> None:
+    """After the time that a roll-out has: there is no other end to it."""
+    loading(site, "1970-01-02T00:00:00Z")
+    site.want("two", CANARY)
+    result = deployment_result(site.house.go(wait=False))
+    assert (result.state, result.code) == (State.FAILED, "canary-failed")
+    assert result.reason.startswith("with 50 % of the requests some pods did not get ready in time: 1 of 4 replicas")
+    assert site.served() == {"one": 4}
+
+
+def test_a_pod_that_was_evicted_is_not_asked(site: Site) -> None:
+    """What is left of it says nothing, and another one runs in its place."""
+
+    def evict(text: str) -> None:
+        if "20 % of the requests for" in text:
+            site.hooks.clear()
+            pod = next(key for key in site.standin.objects if key[0] == "pods" and ".canary" in key[2])
+            shown = site.standin.show(pod)
+            gone = ("pods", "ml", "diabetes.canary-evicted")
+            metadata = {key: shown["metadata"][key] for key in ("labels", "ownerReferences")}
+            site.standin.put(gone, {"metadata": metadata, "spec": shown["spec"]})
+            ready = {"type": "Ready", "status": "False"}
+            site.standin.state(gone, {"phase": "Failed", "reason": "Evicted", "conditions": [ready]})
+
+    site.hooks.append(evict)
+    site.want("two", SHORT)
+    assert site.house.go().word == "applied"
+    assert site.served() == {"two": 4}
