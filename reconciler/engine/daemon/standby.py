@@ -93,12 +93,17 @@ class StandBy:
         server = self._serve(self.board, Options(), published) if self._serve is not None else None
         try:
             with Signals(self, self._signals):
-                return self._wait()
+                self._wait()
         finally:
             if server is not None:
                 server.close()
+        if self._ending is None:
+            return None
+        # Whoever was told so while it asked may have won meanwhile: it gives the lease back.
+        log.info("daemon stopped", reason=self._ending.reason, exit_code=self._ending.code)
+        return self._ending.code
 
-    def _wait(self) -> int | None:
+    def _wait(self) -> None:
         told = None
         notifier = Notifier()
         notifier.tell("READY=1")
@@ -111,9 +116,7 @@ class StandBy:
                 told = holder
             self._clock.wait(self._stop, self._election.retry_seconds)
             if self._ending is None and self._attempt(holder):
-                return None
-        log.info("daemon stopped", reason=self._ending.reason, exit_code=self._ending.code)
-        return self._ending.code
+                return
 
     def _attempt(self, before: str) -> bool:
         try:

@@ -87,7 +87,7 @@ def is_ready(pod: Json) -> bool:
 
 
 def unready_since(pod: Json) -> float | None:
-    """From when on a pod takes no requests, in Unix time by the cluster's clock; None where it does, or tells no time."""
+    """Since when a pod takes no requests, in Unix time by the cluster's clock; None where it does, or tells no time."""
     if is_ready(pod):
         return None
     moved = _condition(part(pod, "status"), "Ready").get("lastTransitionTime")

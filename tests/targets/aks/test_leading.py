@@ -183,6 +183,36 @@ def test_whoever_stands_by_can_be_stopped(replicas: Replicas) -> None:
     a.check()
 
 
+def test_whoever_is_stopped_while_it_takes_the_lease_does_not_begin(replicas: Replicas) -> None:
+    """The signal is not lost: it would have to be killed."""
+
+    class Slow(LeaseElection):
+        """Told to stop before the answer comes that it leads."""
+
+        @property
+        def retry_seconds(self) -> float:
+            return 0.0
+
+        def attempt(self) -> bool:
+            asked.append("")
+            if len(asked) == 2:
+                a.release()
+                waiting.end(Ending("terminated", 0))
+            return super().attempt()
+
+    asked: list[str] = []
+    a = replicas.one("a")
+    assert a.attempt()
+    cluster = Cluster("leader lease", kubeconfig=str(replicas.config))
+    b = Slow(cluster, "ml", "reconciler", "b", lambda: 0.0, lambda: 0.0)
+    waiting = StandBy(b, signals=False)
+    try:
+        assert waiting.wait() == 0
+        assert b.holder == "b"
+    finally:
+        b.release()
+
+
 def test_who_cannot_ask_for_the_lease_is_not_ready(replicas: Replicas, standin: Standin) -> None:
     """It goes on asking, and says why it waits."""
     seen: list[Snapshot] = []
