@@ -39,9 +39,17 @@ class Stage:
     since: float = 0.0
 
 
+_END = ".canary"
+
+
 def canary_of(id_: ResourceId) -> ResourceId:
     """Where a Deployment's new version is staged: a dot, since no service's name has one."""
-    return id_._replace(name=f"{id_.name}.canary")
+    return id_._replace(name=f"{id_.name}{_END}")
+
+
+def is_canary(id_: ResourceId, found: Mapping[str, Any]) -> bool:
+    """Whether a version is staged in an object: what serves is none, whatever a hand wrote on it."""
+    return id_.name.endswith(_END) and stage_of(found) is not None
 
 
 def replicas_for(share: int, beside: int) -> int:

@@ -16,7 +16,7 @@ from reconciler.core.resources import Completeness, Observation, Observed, Resou
 from reconciler.targets.aks import access, fields
 from reconciler.targets.aks.api import Cluster
 from reconciler.targets.aks.attached import AbsentError
-from reconciler.targets.aks.canary import canary_of, is_ours, stage_of, staged_of
+from reconciler.targets.aks.canary import canary_of, is_canary, is_ours, staged_of
 from reconciler.targets.aks.events import Watching
 from reconciler.targets.aks.form import Secrets, mark_of, spec_of
 from reconciler.targets.aks.forward import Forwards
@@ -91,7 +91,7 @@ class AksDriver(AksRenderer):
             return Observation(self._target, Completeness.COMPLETE, {})
         if seen.first is not None and not seen.read:
             raise seen.first
-        twins = {id_: one for id_, one in seen.objects.items() if stage_of(one) is not None}
+        twins = {id_: one for id_, one in seen.objects.items() if is_canary(id_, one)}
         mains = {id_: one for id_, one in seen.objects.items() if id_ not in twins}
         pods = self._troubled(mains, SERVICE)
         hidden = self._troubled(twins, CANARY)

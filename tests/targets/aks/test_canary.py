@@ -462,6 +462,12 @@ def test_a_hand_edit_is_taken_back_at_once(site: Site) -> None:
     assert site.house.plan().empty
 
 
+def test_what_serves_is_no_canary_whatever_a_hand_writes_on_it(site: Site) -> None:
+    """It would be missing, and made again and again."""
+    site.standin.edit(MAIN, ("metadata", "annotations", "reconciler.dev/staged"), "{}")
+    assert site.house.plan().empty
+
+
 def test_a_service_that_goes_takes_its_canary_along(site: Site) -> None:
     """Whatever stood beside it."""
     site.want("two", CANARY)
