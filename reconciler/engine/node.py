@@ -383,6 +383,8 @@ class Node:
                 return
             answered = judgement.observed
         else:
+            # The intent says so already: whoever leads by now goes on from there, and may have begun to.
+            self.around.store.check()
             answer = self.around.driver.apply(replace(undo, step=step))
             if isinstance(answer, InProgress):
                 self._wait(answer.retry_after)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -19,6 +20,7 @@ from structlog.testing import capture_logs
 from reconciler.core.change import Action, Change
 from reconciler.core.drifting import noticed
 from reconciler.core.driver import Done, InProgress
+from reconciler.core.errors import StaleError
 from reconciler.core.policy import DriftRule, FieldPolicy, Policy
 from reconciler.core.resources import Observation, ResourceId
 from reconciler.engine.approvals import approve
@@ -196,6 +198,32 @@ def test_what_cannot_be_staged_goes_back_when_its_tests_fail(house: House, answe
     assert outcome.results[0].state is State.FAILED
     assert world.native("plain/a")["image"] == "one"
     assert house.plan().blocked
+
+
+@pytest.mark.parametrize("kind", ["plain", "service"])
+def test_nothing_is_undone_by_whoever_lost_the_lease(house: House, answers, kind: str):
+    """The next one may have begun to: neither the version before comes back, nor goes what is staged."""
+    world = house.worlds["east"]
+    world.serve(f"{kind}/a", answers.url, staged=kind == "service")
+    house.want(service("a", kind=kind, tests=[ALWAYS_FINE]))
+    assert house.go().word == "applied"
+    writes: list[int] = []
+
+    def lose(event: Any) -> None:
+        if event.state is State.UNDOING and not writes:
+            writes.append(len(world.writes))
+            lease = house.store.last_lease()
+            assert lease is not None
+            # Of the same process: what it would note of that is refused already.
+            with contextlib.suppress(StaleError):
+                house.store.end_lease(lease.fence, "another one")
+
+    house.on_progress = lose
+    answers.answer = 500
+    house.want(service("a", kind=kind, image="two", tests=[ALWAYS_FINE]))
+    with pytest.raises(StaleError):
+        house.go(wait=False)
+    assert [len(world.writes)] == writes
 
 
 def test_a_version_that_does_not_come_up_is_not_judged_by_the_one_before(house: House, answers):

@@ -130,6 +130,15 @@ class Store:
         data = {"target": f"lease {fence}", "text": f"taken from {whose}", "by": by}
         self.record(Attempt(self._clock.now(), "", "released", data))
 
+    def check(self) -> None:
+        """Before a call to a target that nothing is recorded of beforehand.
+
+        Raises:
+            StaleError: Nothing may be written any more, here or there.
+        """
+        with self._write():
+            pass
+
     @contextmanager
     def _guarded(self) -> Generator[None]:
         try:
