@@ -83,7 +83,10 @@ def _refusal(code: int, body: Mapping[str, Any], what: str, wait: float | None, 
     reason = str(body.get("reason") or "")
     details = cast("Mapping[str, Any]", body.get("details") or {})
     causes = cast("list[Mapping[str, Any]]", details.get("causes") or [])
-    if hidden and code in (400, 422, 500):
+    if hidden and (denied := _WEBHOOK.search(said)):
+        # Whose it is; what it says of the object it was shown is its own affair.
+        said = denied[0]
+    elif hidden and code in (400, 422, 500):
         fields = ", ".join(str(cause.get("field")) for cause in causes if cause.get("field"))
         said = f"{reason or 'not accepted'}{f': {fields}' if fields else ''}"
     message = f"{what}: {said}"
