@@ -205,7 +205,10 @@ def test_what_may_hold_secrets_is_not_repeated() -> None:
 @pytest.mark.parametrize("code", [400, 403])
 def test_an_admission_webhook_does_not_tell_of_secrets(code: int) -> None:
     """It is shown the whole object, and its words are anybody's: only which one refused is told."""
-    body = {"message": 'admission webhook "keys.example.com" denied the request: weak key canary', "reason": "Forbidden"}
+    body = {
+        "message": 'admission webhook "keys.example.com" denied the request: weak key canary',
+        "reason": "Forbidden",
+    }
     found = refusal(code, body, "writing Secret ml:diabetes.keys", hidden=True)
     assert "canary" not in f"{found} {found.hint} {found.__cause__!r}"
     assert 'admission webhook "keys.example.com" denied the request' in found.message
