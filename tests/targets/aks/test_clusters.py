@@ -13,6 +13,7 @@ from reconciler.core.resources import Health
 from tests.contract.harness import INSTALLATION
 from tests.contract.rules.base import only, there
 from tests.contract.test_clusters import ClustersFixture
+from tests.targets.aks.arm import SUBSCRIPTION
 
 # pytest finds fixtures where they are imported.
 from tests.vaults.conftest import certificate as certificate
@@ -131,6 +132,17 @@ def test_a_cluster_that_is_to_stay_is_seen_only_where_it_is_named(azure: Cluster
     (seen,) = bench.observe().values()
     assert list(seen.resources) == [goes.id]
     assert list(bench.observe([kept.id])[kept.id.target].resources) == [goes.id, kept.id]
+
+
+@pytest.mark.parametrize("spelled", [f"{SUBSCRIPTION}:ml:one", "ML:One"])
+def test_a_cluster_that_is_spelled_otherwise_is_not_there_to_be_deleted(azure: ClustersFixture, spelled: str) -> None:
+    """By its resource id, or in other letters, it is still the same to Azure, and not yet ours by that name."""
+    bench, before = azure.bench(), azure.desired("one")
+    bench.settle([before])
+    id_ = before.id._replace(name=spelled)
+    found = azure.make_driver().observe([id_, before.id]).resources
+    assert list(found) == [id_]
+    assert not found[id_].owned_by(INSTALLATION)
 
 
 def test_nothing_is_asked_of_azure_while_no_target_asks_for_a_cluster(azure: ClustersFixture) -> None:

@@ -124,10 +124,15 @@ class ClustersDriver(ClusterRenderer):
         Raises:
             TargetError: Nothing at all can be read.
         """
-        wanted = {self._place(id_): id_ for id_ in known if id_.target == CLUSTERS_TARGET}
+        places: dict[str, ResourceId] = {}
+        for id_ in known:
+            if id_.target == CLUSTERS_TARGET:
+                # One that has come to be spelled otherwise is what Git calls it, which is named before what is
+                # recorded: under its former name it would be there to be deleted.
+                places.setdefault(_key(self._place(id_)), id_)
         missing: list[TargetError] = []
         groups: set[tuple[str, str]] = set()
-        for place in wanted:
+        for place in map(self._place, places.values()):
             try:
                 permitted(place, self._allowed)
                 groups.add((place.subscription, place.group))
@@ -136,7 +141,6 @@ class ClustersDriver(ClusterRenderer):
         self._groups |= groups
         found: dict[ResourceId, Observed] = {}
         read = not self._groups and not missing
-        places = {_key(place): id_ for place, id_ in wanted.items()}
         for subscription, group in sorted(self._groups):
             try:
                 for cluster in self._listed(subscription, group):
