@@ -64,10 +64,11 @@ def stage_of(found: Mapping[str, Any]) -> Stage | None:
         return None
     try:
         data = cast("Json", json.loads(str(text)))
-        return Stage(str(data["digest"]), int(data["share"]), float(data["since"]))
-    except (ValueError, TypeError, KeyError):
-        # Written by hand: it is none of the versions there may be.
-        return Stage("")
+        stage = Stage(str(data["digest"]), int(data["share"]), float(data["since"]))
+    except (ValueError, TypeError, KeyError, OverflowError):
+        stage = Stage("", -1)
+    # Written by hand, it is none of the versions there may be.
+    return stage if 0 <= stage.share < 100 else Stage("")
 
 
 def is_ours(id_: ResourceId, found: Mapping[str, Any], installation: str) -> bool:

@@ -155,11 +155,13 @@ class Rollouts:
         starting = state.health is Health.PROGRESSING
         if starting and self._late(change, pods):
             raise CanaryError(f"with {head} some pods did not get ready in time: {state.reason}", hint=_HINT)
-        if not state.settled or (starting and not stage.since):
+        # What begins only later was told by another clock, or by a hand.
+        begun = 0 < stage.since <= self._now()
+        if not state.settled or (starting and not begun):
             return self._going(main, twin, f"{head}: {state.reason}")
-        if not stage.since:
-            begun = self._form(change, main, replace(stage, since=self._now()))
-            return self._going(main, self._write(change, begun), f"{head}, for {rollout.interval:g} s")
+        if not begun:
+            body = self._form(change, main, replace(stage, since=self._now()))
+            return self._going(main, self._write(change, body), f"{head}, for {rollout.interval:g} s")
         passed = self._now() - stage.since
         said = f"{head} for {min(passed, rollout.interval):.0f} of {rollout.interval:g} s"
         if rollout.max_error_rate is not None:

@@ -16,6 +16,8 @@ from reconciler.engine.clock import Cancel
 from reconciler.engine.lifecycle import State
 from reconciler.engine.store import Store
 from reconciler.targets.aks.api import Cluster
+from reconciler.targets.aks.canary import Stage, stage_of
+from reconciler.targets.aks.kinds import STAGED
 from tests.contract.mortal import Killed, Mortal
 from tests.engine.conftest import FakeClock
 from tests.engine.harness import ALWAYS_FINE, INSTALLATION, House
@@ -430,6 +432,32 @@ def test_a_canary_that_a_hand_changes_begins_its_step_anew(site: Site) -> None:
     assert site.house.go().word == "applied"
     assert site.clock.now() - began > 36
     assert site.served() == {"two": 4}
+
+
+def test_a_step_that_is_said_to_begin_later_begins_now(site: Site) -> None:
+    """By a hand, or by the clock of another machine: nobody would wait for it."""
+
+    def edit(text: str) -> None:
+        if len(site.told) > 300:
+            raise Gone
+        if "20 % of the requests for" in text and not edited:
+            edited.append(text)
+            told = json.loads(site.standin.show(TWIN)["metadata"]["annotations"]["reconciler.dev/staged"])
+            path = ("metadata", "annotations", "reconciler.dev/staged")
+            site.standin.edit(TWIN, path, json.dumps({**told, "since": 1e12}))
+
+    edited: list[str] = []
+    site.hooks.append(edit)
+    site.want("two", SHORT)
+    assert site.house.go().word == "applied"
+    assert site.served() == {"two": 4}
+
+
+@pytest.mark.parametrize("share", ["100", "-1", "Infinity", "NaN", '"much"', "null"])
+def test_a_stage_that_there_cannot_be_is_none(share: str) -> None:
+    """Whatever a hand wrote there: it is staged anew."""
+    told = f'{{"digest": "{"a" * 64}", "share": {share}, "since": 1}}'
+    assert stage_of({"metadata": {"annotations": {STAGED: told}}}) == Stage("")
 
 
 def test_an_autoscaler_works_during_a_canary(site: Site) -> None:
