@@ -72,8 +72,12 @@ def leader_election(settings: Settings | None) -> LeaseElection | None:
 
 def _leader_rights(target: Target, settings: Settings | None) -> Sequence[Right]:
     """Those of the Lease, where it is in the cluster that the target means."""
+    from reconciler.targets.aks.attached import ClusterId
+
     lease = settings.kubernetes.leader_lease if settings is not None else None
-    if lease is None or not lease.namespace or lease.context != str(target.block.get("kubeContext") or ""):
+    if lease is None or not lease.namespace or ClusterId.of(target.block, "") is not None:
+        return ()
+    if lease.context != str(target.block.get("kubeContext") or ""):
         return ()
     from reconciler.targets.aks.leading import lease_rights
 

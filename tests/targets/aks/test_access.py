@@ -169,9 +169,8 @@ def test_doctor_names_what_is_missing(standin: Standin, capsys: pytest.CaptureFi
     assert standin.writes == []
 
 
-@pytest.mark.usefixtures("repo")
 def test_agreeing_on_a_leader_is_a_right_too(
-    standin: Standin, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    repo: Path, standin: Standin, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Asked for and given where the settings name a Lease in the same cluster, in its namespace."""
     monkeypatch.setenv("RECONCILER_KUBERNETES__LEADER_LEASE__NAMESPACE", "ops")
@@ -186,6 +185,13 @@ def test_agreeing_on_a_leader_is_a_right_too(
     assert role["rules"] == [
         {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "get", "update"]}
     ]
+    attached = SERVICE.replace("namespace: ml", "namespace: ml, resourceGroup: elsewhere, clusterName: another")
+    (repo / "all.yaml").write_text(attached)
+    commit(repo)
+    assert main(["doctor", "--target", "cluster", "--roles"]) == 0
+    assert "leases" not in capsys.readouterr().out
+    (repo / "all.yaml").write_text(SERVICE)
+    commit(repo)
     monkeypatch.setenv("RECONCILER_KUBERNETES__LEADER_LEASE__CONTEXT", "another")
     assert main(["doctor", "--target", "cluster", "--roles"]) == 0
     assert "leases" not in capsys.readouterr().out
