@@ -66,10 +66,13 @@ class Cluster:
     def __str__(self) -> str:
         return f"cluster '{self._name}'"
 
-    @property
     def place(self) -> str:
-        """Which cluster is meant, for what is remembered of it."""
-        return f"{self._kubeconfig}|{self._context}|{self._attached.id if self._attached is not None else ''}"
+        """Which cluster it is, for what is remembered of it: a kubeconfig may lead to another one tomorrow.
+
+        Raises:
+            TargetError: It is not known how it is reached.
+        """
+        return str(self._connected().configuration.host)
 
     # -- one answer -------------------------------------------------------------------------------------------------
 

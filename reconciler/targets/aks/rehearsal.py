@@ -29,24 +29,29 @@ class Rehearsal:
 
     Args:
         ask: Dry-runs one change; raises what making it would raise.
-        place: Which cluster it is.
+        place: Tells which cluster it is; raises TargetError where that is not known.
         remembered: File for what it would take; None to remember nothing.
     """
 
-    def __init__(self, ask: Callable[[Change], None], place: str, remembered: Path | None) -> None:
+    def __init__(self, ask: Callable[[Change], None], place: Callable[[], str], remembered: Path | None) -> None:
         self._ask = ask
         self._place = place
         self._file = remembered
 
     def of(self, changes: Sequence[Change]) -> dict[ResourceId, TargetError]:
         """The changes that would not be made, with the error; those of which it cannot be known are left out."""
-        before = self._read()
+        try:
+            place = self._place()
+        except ReconcilerError:
+            # Asking says what is wrong.
+            place = ""
+        before = self._read() if place else {}
         good: dict[str, str] = {}
         asked: list[Change] = []
         for change in changes:
             if change.action not in _ASKED or change.desired is None or unknowns(change.desired.spec):
                 continue
-            key = self._key(change)
+            key = self._key(place, change)
             if before.get(str(change.id)) == key:
                 good[str(change.id)] = key
             else:
@@ -54,8 +59,8 @@ class Rehearsal:
         found: dict[ResourceId, TargetError] = {}
         if asked:
             found, taken = self._all(asked)
-            good |= {str(change.id): self._key(change) for change in taken}
-        if good != before:
+            good |= {str(change.id): self._key(place, change) for change in taken}
+        if place and good != before:
             self._write(good)
         return found
 
@@ -84,10 +89,10 @@ class Rehearsal:
         errors = {change.id: answer for change, answer in answers if isinstance(answer, TargetError)}
         return errors, [change for change, answer in answers if answer is True]
 
-    def _key(self, change: Change) -> str:
+    def _key(self, place: str, change: Change) -> str:
         assert change.desired is not None
         seen = change.observed.version if change.observed is not None else ""
-        return digest([self._place, change.action.value, change.desired.spec_digest, seen])[:32]
+        return digest([place, change.action.value, change.desired.spec_digest, seen])[:32]
 
     def _read(self) -> dict[str, str]:
         if self._file is None:

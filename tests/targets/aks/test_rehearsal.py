@@ -98,6 +98,19 @@ def test_nothing_is_written_and_what_is_taken_is_not_asked_for_again(
     assert asked(standin) == 1
 
 
+def test_another_cluster_is_asked_itself(standin: Standin, start: Callable[[], AksDriver], tmp_path: Path) -> None:
+    """What one has taken says nothing of the one that the same kubeconfig leads to today."""
+    plan = planned(start())
+    assert start().rehearse(plan.changes) == {}
+    other = Standin("ml")
+    try:
+        (tmp_path / "kubeconfig").write_text(json.dumps(other.kubeconfig))
+        assert start().rehearse(plan.changes) == {}
+        assert asked(other) == len(plan.changes)
+    finally:
+        other.close()
+
+
 def test_what_is_there_otherwise_is_asked_for_again(standin: Standin, start: Callable[[], AksDriver]) -> None:
     """The same wish at another object is another question."""
     driver = start()
