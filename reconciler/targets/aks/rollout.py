@@ -69,6 +69,8 @@ class Rollouts:
         self._secrets = secrets
         self._installation = installation
         self._now = now
+        # What was last written, and what the API made of it: admission may have put something else there.
+        self._written: dict[ResourceId, tuple[Json, Json]] = {}
 
     def make(self, change: Change) -> Standing:
         """One step.
@@ -115,7 +117,7 @@ class Rollouts:
             and stage is not None
             and stage.digest == mark.spec_digest
             and state_of(twin).health not in (Health.DEGRADED, Health.SUSPENDED)
-            and stands(self._form(change, main, stage), twin, self._secrets)
+            and self._stands(change.id, self._form(change, main, stage), twin)
         )
         if twin is None or not goes_on:
             twin = self._write(change, self._form(change, main, Stage(mark.spec_digest)))
@@ -130,10 +132,10 @@ class Rollouts:
             return Standing(main, twin)
         wanted = stage if stage.share == change.share else Stage(stage.digest, change.share)
         body = self._form(change, main, wanted)
-        if stands(body, twin, self._secrets):
+        if self._stands(change.id, body, twin):
             return self._judged(change, main, twin, wanted)
         as_many = {**body, "spec": {**body["spec"], "replicas": twin["spec"].get("replicas")}}
-        if not stands(as_many, twin, self._secrets):
+        if not self._stands(change.id, as_many, twin):
             # It gets this share only now, or a hand had changed it: its time begins anew.
             body = self._form(change, main, replace(wanted, since=0.0))
         return self._going(main, self._write(change, body), f"{change.share} % of the requests: pods are made")
@@ -257,7 +259,14 @@ class Rollouts:
         place = Place.of(twin.name)
         # All of it is ours alone: whatever a hand did to it is taken back.
         path, what = _KIND.path(place.namespace, place.name), f"writing {_name(twin)}"
-        return {**body, **self._cluster.apply(path, body, what, force=True)}
+        answer = {**body, **self._cluster.apply(path, body, what, force=True)}
+        self._written[change.id] = (body, answer)
+        return answer
+
+    def _stands(self, id_: ResourceId, body: Json, twin: Json) -> bool:
+        """Whether what would be written is there, or what the API made of just that."""
+        written, answer = self._written.get(id_, ({}, {}))
+        return stands(body, twin, self._secrets) or (written == body and stands(answer, twin, self._secrets))
 
     def _take_away(self, id_: ResourceId, twin: Json) -> None:
         place = Place.of(canary_of(id_).name)

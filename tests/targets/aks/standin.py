@@ -112,6 +112,8 @@ class Standin:
         # it there are no pods but those that are put there.
         self.runs: Callable[[Json], tuple[str, int] | None] | None = None
         self.made = 0
+        # What an admission webhook makes of whatever is written there, by the paths of fields.
+        self.mutated: dict[tuple[str, str, str], dict[tuple[str, ...], Any]] = {}
         self.closed = False
         # Tokens of an identity provider, with what they are for, and what this takes them for.
         self.tokens: Mapping[str, str] = {}
@@ -319,6 +321,7 @@ class Standin:
         before = stored.owned.flat if stored else None
         trial = stored.owned.copy() if stored else Owned()
         trial.apply(own, manager, force=force)
+        trial.flat |= self.mutated.get(key, {})
         if stored is not None and before == trial.flat and stored.owned.managers == trial.managers:
             return self._shown(key)
         selector = ("f:spec", "f:selector")

@@ -434,6 +434,21 @@ def test_a_canary_that_a_hand_changes_begins_its_step_anew(site: Site) -> None:
     assert site.served() == {"two": 4}
 
 
+def test_what_admission_makes_of_a_canary_is_what_it_is(site: Site) -> None:
+    """A mirror for its image, for one: what was answered to a write stands, and is not written over and over."""
+    image = ("f:spec", "f:template", "f:spec", "f:containers", 'k:{"name":"scoring"}', "f:image")
+    site.standin.mutated[TWIN] = {image: "mirror.example/diabetes:1"}
+
+    def watch(text: str) -> None:
+        if len(site.told) > 200:
+            raise Gone
+
+    site.hooks.append(watch)
+    site.want("two", SHORT)
+    assert site.house.go().word == "applied"
+    assert site.served() == {"two": 4}
+
+
 def test_a_step_that_is_said_to_begin_later_begins_now(site: Site) -> None:
     """By a hand, or by the clock of another machine: nobody would wait for it."""
 
