@@ -10,14 +10,14 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Where a change is judged, the same examples are tried each time, so that it is judged by what it changes; new ones are
-# looked for everywhere else.
+from tests.searching import SAME_EACH_TIME
+
 settings.register_profile(
     "reconciler",
     max_examples=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
-    derandomize="RECONCILER_TEST_REQUIRE" in os.environ,
+    derandomize=SAME_EACH_TIME,
 )
 settings.load_profile("reconciler")
 

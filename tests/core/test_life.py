@@ -6,6 +6,8 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.searching import deeply
+
 from .conftest import DEEP, QUICK
 from .machine import Life, LifeUnderPolicies
 
@@ -20,4 +22,4 @@ def test_whatever_happens_it_comes_to_rest(machine: type[Life]) -> None:
 @pytest.mark.parametrize("machine", [Life, LifeUnderPolicies])
 def test_whatever_happens_it_comes_to_rest_searched_deeply(machine: type[Life]) -> None:
     """The same with many more and longer lives."""
-    run_state_machine_as_test(machine, settings=settings(DEEP, max_examples=1500, stateful_step_count=30))
+    run_state_machine_as_test(machine, settings=settings(DEEP, max_examples=deeply(1500), stateful_step_count=30))

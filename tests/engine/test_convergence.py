@@ -17,6 +17,7 @@ from reconciler.targets.memory.faults import Fault
 from reconciler.targets.memory.world import World
 from tests.engine.conftest import FakeClock
 from tests.engine.harness import House, digest_of, service, source
+from tests.searching import deeply
 
 NAMES = [f"s{n}" for n in range(6)]
 FAULTS = st.sampled_from(
@@ -100,7 +101,7 @@ def test_applying_a_plan_makes_the_next_one_empty(rounds: Any) -> None:
 
 
 @pytest.mark.long
-@settings(max_examples=250)
+@settings(max_examples=deeply(250))
 @given(ROUNDS)
 def test_applying_a_plan_makes_the_next_one_empty_searched_deeply(rounds: Any) -> None:
     """The same with many more."""

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from reconciler.manifests import load, resolve
 from reconciler.manifests.yaml import parse
 from tests.manifests.trees import MemoryTree
+from tests.searching import deeply
 
 ROOT = Path(__file__).parents[2]
 TREES = {
@@ -151,9 +152,9 @@ def test_a_mutated_example_never_raises(example: str, seed: int) -> None:
 
 
 @pytest.mark.long
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=deeply(10_000), deadline=None)
 @given(st.sampled_from(sorted(TREES)), st.integers(0, 2**32))
-def test_ten_thousand_mutated_examples_never_raise(example: str, seed: int) -> None:
+def test_a_mutated_example_never_raises_searched_deeply(example: str, seed: int) -> None:
     """The same with many more, each within a second of this processor and 200 MB."""
     tracemalloc.start()
     try:
