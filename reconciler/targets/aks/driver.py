@@ -31,7 +31,6 @@ from reconciler.targets.aks.rollout import Rollouts
 from reconciler.targets.aks.writing import Writer, version_of
 
 _SOON = 1.0
-_LAST_LINES = 5
 _STAGING = frozenset({Step.STAGE, Step.SHIFT, Step.PROMOTE, Step.DISCARD})
 
 
@@ -153,8 +152,7 @@ class AksDriver(AksRenderer):
         """The reason of a state, with the last lines of what crashed."""
         if not state.crashed:
             return state.reason
-        logs = PodLogs(self._cluster, namespace)
-        lines = logs.tail(state.crashed, _LAST_LINES, previous=True) or logs.tail(state.crashed, _LAST_LINES)
+        lines = PodLogs(self._cluster, namespace).last(state.crashed)
         return state.reason + "".join(f"\n{line}" for line in lines)
 
     def apply(self, change: Change) -> Done | InProgress:

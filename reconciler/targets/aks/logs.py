@@ -11,6 +11,7 @@ from reconciler.targets.aks.api import Cluster
 from reconciler.targets.aks.kinds import CONTAINER
 
 _NAME_DIGITS = 5
+_LAST_LINES = 5
 
 
 class PodLogs:
@@ -19,6 +20,10 @@ class PodLogs:
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self._cluster = cluster
         self._namespace = namespace
+
+    def last(self, pod: str) -> list[str]:
+        """What a pod said last: before it was started again, if it was."""
+        return self.tail(pod, _LAST_LINES, previous=True) or self.tail(pod, _LAST_LINES)
 
     def tail(self, pod: str, lines: int, *, previous: bool = False) -> list[str]:
         """The last lines of a pod; none where they cannot be read.

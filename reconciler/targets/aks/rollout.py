@@ -20,6 +20,7 @@ from reconciler.targets.aks.canary import Stage, canary_of, form, is_of, is_ours
 from reconciler.targets.aks.form import Secrets, mark_of
 from reconciler.targets.aks.health import is_ready, state_of, unready_since
 from reconciler.targets.aks.kinds import CANARY, KINDS, Place
+from reconciler.targets.aks.logs import PodLogs
 from reconciler.targets.aks.looking import pods_of
 from reconciler.targets.aks.parts import Json, part, parts
 from reconciler.targets.aks.writing import Writer
@@ -152,11 +153,11 @@ class Rollouts:
         state = state_of(twin, pods)
         why = state.reason if state.health in (Health.DEGRADED, Health.SUSPENDED) else _restarted(pods)
         if why:
-            raise CanaryError(f"with {head} the new version was not well: {why}", hint=_HINT)
+            raise self._failed(change.id, pods, f"with {head} the new version was not well: {why}")
         # More pods of a version that is through are no roll-out: nothing but they themselves says that they start.
         starting = state.health is Health.PROGRESSING
         if starting and self._late(change, pods):
-            raise CanaryError(f"with {head} some pods did not get ready in time: {state.reason}", hint=_HINT)
+            raise self._failed(change.id, pods, f"with {head} some pods did not get ready in time: {state.reason}")
         # What begins only later was told by another clock, or by a hand.
         begun = 0 < stage.since <= self._now()
         if not state.settled or (starting and not begun):
@@ -172,11 +173,11 @@ class Rollouts:
             except UnavailableError as error:
                 if passed > rollout.interval + _SILENT_SECONDS:
                     message = f"with {head} nothing tells how many of them the new version fails: {error.message}"
-                    raise CanaryError(message, hint=_HINT) from error
+                    raise self._failed(change.id, pods, message) from error
                 return self._going(main, twin, f"{said}: {error.message}", _EVERY_SECONDS)
             if counted.more_than(rollout.max_error_rate):
                 most = f"{rollout.max_error_rate * 100:g} %"
-                raise CanaryError(f"with {head} {counted}, more than {most}", hint=_HINT)
+                raise self._failed(change.id, pods, f"with {head} {counted}, more than {most}")
             said = f"{said}: {counted}"
         if passed < rollout.interval:
             return self._going(main, twin, said, min(rollout.interval - passed, _EVERY_SECONDS))
@@ -212,6 +213,14 @@ class Rollouts:
 
     def _going(self, main: Json, twin: Json, text: str, seconds: float = _SOON) -> Standing:
         return Standing(main, twin, InProgress(seconds, again=True, text=text))
+
+    def _failed(self, id_: ResourceId, pods: Sequence[Json], why: str) -> CanaryError:
+        """With the last lines that one of its pods wrote: they go with the pods."""
+        logs = PodLogs(self._cluster, Place.of(id_.name).namespace)
+        names = [str(pod["metadata"]["name"]) for pod in sorted(pods, key=_restarts, reverse=True)]
+        nothing: list[str] = []
+        lines = next((told for name in names if (told := logs.last(name))), nothing)
+        return CanaryError("\n".join((why, *lines)), hint=_HINT)
 
     def _late(self, change: Change, pods: Sequence[Json]) -> bool:
         """Whether one of the pods has had the time of a roll-out to get ready, and is not."""
@@ -289,13 +298,17 @@ class Rollouts:
         return answers(self._cluster, Place.of(change.id.name).namespace, named, change.key)
 
 
-_HINT = "it was taken away, and the version before has all requests; see the service's log"
+_HINT = "it was taken away, and the version before has all requests"
+
+
+def _restarts(pod: Json) -> int:
+    return sum(int(container.get("restartCount") or 0) for container in parts(pod, "status", "containerStatuses"))
 
 
 def _restarted(pods: Sequence[Json]) -> str:
     for pod in pods:
         for container in parts(pod, "status", "containerStatuses"):
-            if int(container.get("restartCount") or 0):
+            if container.get("restartCount"):
                 reason = part(container, "lastState", "terminated").get("reason") or "it ended"
                 return f"{part(pod, 'metadata').get('name')} was started again: {reason}"
     return ""

@@ -291,13 +291,14 @@ def test_a_canary_that_is_started_again_goes(site: Site) -> None:
             ended = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
             container = {"name": "scoring", "ready": True, "restartCount": 1, "lastState": ended}
             site.standin.state(pod, {**site.standin.objects[pod].status, "containerStatuses": [container]})
+            site.standin.logs[pod[2]] = ["loading", "MemoryError"]
 
     site.hooks.append(crash)
     site.want("two", CANARY)
     result = deployment_result(site.house.go(wait=False))
     assert result.state is State.FAILED
     assert result.reason.startswith("with 50 % of the requests the new version was not well: diabetes.canary-")
-    assert result.reason.endswith("was started again: OOMKilled")
+    assert result.reason.endswith("was started again: OOMKilled\nloading\nMemoryError")
     assert site.served() == {"one": 4}
 
 
