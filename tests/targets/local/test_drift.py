@@ -4,6 +4,7 @@ import getpass
 import hashlib
 import json
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,8 @@ class Service:
 
     def __init__(self, bench, policy, pattern="/auth/keys"):
         self.bench = bench
-        self.loop = Bench(bench.driver, installation=INSTALLATION, patience=1500, pause=lambda: until(lambda: True))
+        # Between two looks at what another process does; `patience` is the deadline.
+        self.loop = Bench(bench.driver, installation=INSTALLATION, patience=3000, pause=lambda: time.sleep(0.02))
         self.policy = Policy(rules=(DriftRule(pattern, FieldPolicy(policy)),))
 
     def desired(self, version="one", **settings):
