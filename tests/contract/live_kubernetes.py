@@ -18,9 +18,8 @@ from reconciler.targets.aks.kinds import INSTALLATION as INSTALLATION_LABEL
 from reconciler.targets.aks.kinds import KINDS, Place, looked_at
 from reconciler.targets.aks.render import Images
 
-from .fixture import DriverFixture
 from .harness import INSTALLATION
-from .mortal import Killed, Mortal
+from .mortal import Mortal, MortalFixture
 
 Json = dict[str, Any]
 
@@ -30,7 +29,7 @@ def reveal(secret: Secret | SecretRef) -> str:
     return secret.reveal() if isinstance(secret, Secret) else f"text of {secret}"
 
 
-class LiveFixture(DriverFixture):
+class LiveFixture(MortalFixture):
     """A Service: an object with defaults, keyed lists and nothing that has to run."""
 
     patience = 600
@@ -46,20 +45,17 @@ class LiveFixture(DriverFixture):
     }
 
     def __init__(self) -> None:
+        super().__init__()
         self.cluster = Cluster("live", kubeconfig=os.environ["KUBECONFIG"])
         self.namespace = f"reconciler-{secrets.token_hex(4)}"
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}
         self.cluster.call("POST", "/api/v1/namespaces", "making a namespace", None, body)
-        self.drivers: list[Mortal] = []
-        self.death: tuple[str, int] | None = None
 
     def make_driver(self, installation: str = INSTALLATION) -> Mortal:
         cluster = Cluster("live", kubeconfig=os.environ["KUBECONFIG"])
         sealing = Secrets(reveal, lambda text: seal(b"key", text))
         driver = Mortal("live", installation, cluster, sealing, Images(""), self.namespace)
-        driver.at = self.death
-        self.drivers.append(driver)
-        return driver
+        return self.made(driver)
 
     def close(self) -> None:
         for driver in self.drivers:
@@ -170,9 +166,3 @@ class LiveFixture(DriverFixture):
         metadata = self._get(id_)["metadata"]
         self._post(twin, {"labels": metadata["labels"], "annotations": metadata["annotations"]})
         return twin
-
-    def crash(self, when: str, write: int) -> type[BaseException]:
-        self.death = (when, write) if write else None
-        for driver in self.drivers:
-            driver.at = self.death
-        return Killed

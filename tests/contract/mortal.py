@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from reconciler.core.change import Change
 from reconciler.core.driver import Done, InProgress
 from reconciler.targets.aks.clusters.driver import ClustersDriver
 from reconciler.targets.aks.driver import AksDriver
+
+from .fixture import DriverFixture
+
+M = TypeVar("M", bound="Mortal | MortalClusters")
 
 
 class Killed(BaseException):
@@ -35,3 +41,24 @@ class Mortal(Dying, AksDriver):
 
 class MortalClusters(Dying, ClustersDriver):
     """The driver of clusters."""
+
+
+class MortalFixture(DriverFixture):
+    """A target whose drivers die when they are told to."""
+
+    def __init__(self) -> None:
+        self.drivers: list[Mortal | MortalClusters] = []
+        self.death: tuple[str, int] | None = None
+
+    def made(self, driver: M) -> M:
+        """A driver, which dies when the others do."""
+        driver.at = self.death
+        self.drivers.append(driver)
+        return driver
+
+    def crash(self, when: str, write: int) -> type[BaseException]:
+        """See `DriverFixture`."""
+        self.death = (when, write) if write else None
+        for driver in self.drivers:
+            driver.at = self.death
+        return Killed

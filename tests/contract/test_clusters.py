@@ -28,9 +28,8 @@ from reconciler.targets.aks.containerservice import ContainerService
 from tests.targets.aks.arm import SUBSCRIPTION, Trouble, arm_server
 from tests.vaults.azure import CLIENT, CLIENT_SECRET, TENANT, azure_server
 
-from .fixture import DriverFixture
 from .harness import INSTALLATION
-from .mortal import Killed, MortalClusters
+from .mortal import MortalClusters, MortalFixture
 from .rules import Contract
 
 # pytest finds fixtures where they are imported.
@@ -56,7 +55,7 @@ STATES = {
 }
 
 
-class ClustersFixture(DriverFixture):
+class ClustersFixture(MortalFixture):
     """Clusters of one resource group; operations end at once, unless they are told to take their time."""
 
     states = tuple(STATES)
@@ -69,6 +68,7 @@ class ClustersFixture(DriverFixture):
     }
 
     def __init__(self, certificate: tuple[Path, Path]) -> None:
+        super().__init__()
         self.stack = ExitStack()
         self.azure = self.stack.enter_context(azure_server(*certificate))
         self.arm = self.stack.enter_context(arm_server(*certificate, self.azure.tokens))
@@ -76,8 +76,6 @@ class ClustersFixture(DriverFixture):
         self.login = AzureLogin(
             "clientSecret", "public", f"localhost:{self.azure.port}", TENANT, CLIENT, CLIENT_SECRET, certificate[0]
         )
-        self.drivers: list[MortalClusters] = []
-        self.death: tuple[str, int] | None = None
         self.looks = 0
 
     def make_driver(self, installation: str = INSTALLATION) -> MortalClusters:
@@ -86,9 +84,7 @@ class ClustersFixture(DriverFixture):
             lambda: credential_of(login), management=self.arm.url, transport=login.transport, seconds=0.5
         )
         driver = MortalClusters(lambda: service, installation, SUBSCRIPTION)
-        driver.at = self.death
-        self.drivers.append(driver)
-        return driver
+        return self.made(driver)
 
     def make_one(self, name: str, **create: Any) -> Desired:
         """What a target asks for whose `create` says so."""
@@ -178,12 +174,6 @@ class ClustersFixture(DriverFixture):
         status = int(failure) if status is None else status
         self.arm.trouble = [Trouble(("PUT",), status, when == "after", times)]
         return CLASSES.get(failure, UnavailableError)
-
-    def crash(self, when: str, write: int) -> type[BaseException]:
-        self.death = (when, write) if write else None
-        for driver in self.drivers:
-            driver.at = self.death
-        return Killed
 
 
 class TestClusters(Contract):

@@ -28,10 +28,9 @@ from reconciler.targets.aks.refusals import MissingError
 from reconciler.targets.aks.render import Images
 from tests.targets.aks.standin import Fault, Standin
 
-from .fixture import DriverFixture
 from .harness import INSTALLATION
 from .live_kubernetes import LiveFixture, reveal
-from .mortal import Killed, Mortal
+from .mortal import Mortal, MortalFixture
 from .rules import Contract
 
 CLASSES: dict[str, type[TargetError]] = {
@@ -45,7 +44,7 @@ CLASSES: dict[str, type[TargetError]] = {
 NAMESPACE = "ml"
 
 
-class KubernetesFixture(DriverFixture):
+class KubernetesFixture(MortalFixture):
     """A Deployment on a stand-in that rolls out at once, unless it is told to take its time."""
 
     patience = 200
@@ -56,19 +55,16 @@ class KubernetesFixture(DriverFixture):
     }
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self.standin = Standin(NAMESPACE)
         self.config = folder / "kubeconfig"
         self.config.write_text(json.dumps(self.standin.kubeconfig))
-        self.drivers: list[Mortal] = []
-        self.death: tuple[str, int] | None = None
 
     def make_driver(self, installation: str = INSTALLATION) -> Mortal:
         cluster = Cluster("cluster", kubeconfig=str(self.config))
         secrets = Secrets(reveal, lambda text: seal(b"key", text))
         driver = Mortal("cluster", installation, cluster, secrets, Images(""), NAMESPACE)
-        driver.at = self.death
-        self.drivers.append(driver)
-        return driver
+        return self.made(driver)
 
     def _workload(self, name: str, **spec: Any) -> Desired:
         container = {"image": "example/scorer:1", "env": {"A": {"value": "1"}}, **spec.pop("container", {})}
@@ -226,12 +222,6 @@ class KubernetesFixture(DriverFixture):
         often = 99 if failure in ("409", "412") else times
         self.standin.faults = [Fault("PATCH", status, when == "after", often)]
         return CLASSES.get(failure, UnavailableError)
-
-    def crash(self, when: str, write: int) -> type[BaseException]:
-        self.death = (when, write) if write else None
-        for driver in self.drivers:
-            driver.at = self.death
-        return Killed
 
 
 class TestKubernetes(Contract):

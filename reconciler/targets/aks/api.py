@@ -121,8 +121,8 @@ class Cluster:
             As `apply`.
         """
         query = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
-        status, answer = self._call("PATCH", path, what, query, body, APPLY, hidden=hidden)
-        return answer, status == 201
+        response = self._send("PATCH", path, what, query, body, APPLY, read=self._patience)
+        return self._judged(response, what, hidden=hidden), response.status == 201
 
     def delete(self, path: str, what: str, *, uid: str, version: str) -> None:
         """Asks for an object and what it owns to go, in that order; one that is gone is fine.
@@ -161,21 +161,11 @@ class Cluster:
         Raises:
             TargetError: Of the class that says how to go on.
         """
-        return self._call(method, path, what, query, body, content_type, accept, hidden=hidden)[1]
+        response = self._send(method, path, what, query, body, content_type, accept, read=self._patience)
+        return self._judged(response, what, hidden=hidden)
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        what: str,
-        query: Mapping[str, str] | None = None,
-        body: Mapping[str, Any] | None = None,
-        content_type: str = "application/json",
-        accept: str = "application/json",
-        *,
-        hidden: bool = False,
-    ) -> tuple[int, Json]:
-        response = self._send(method, path, what, query, body, content_type, accept, preload=True, read=self._patience)
+    def _judged(self, response: Any, what: str, *, hidden: bool) -> Json:
+        """An answer's JSON, or what it refuses."""
         data = self._parsed(response.data)
         if response.status == 401:
             # Credentials that were good may have been renewed: the next call asks for them anew.
@@ -184,7 +174,7 @@ class Cluster:
             wait = response.headers.get("Retry-After", "")
             seconds = float(wait) if wait.isdecimal() else None
             raise refusal(response.status, data, f"{self}: {what}", retry_after=seconds, hidden=hidden)
-        return response.status, data
+        return data
 
     # -- lists and streams ------------------------------------------------------------------------------------------
 
@@ -325,9 +315,9 @@ class Cluster:
         query: Mapping[str, str] | None,
         body: Mapping[str, Any] | None,
         content_type: str,
-        accept: str,
+        accept: str = "application/json",
         *,
-        preload: bool,
+        preload: bool = True,
         read: float | None,
     ) -> Any:
         from urllib3 import Retry, Timeout

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +27,6 @@ from tests.targets.aks.standin import Standin
 from tests.targets.aks.test_driver import add_pod, make, one, wanted
 
 PATH = re.compile(r"/namespaces/ml/(?P<plural>[a-z]+)(/(?P<name>[^/?]+))?(/(?P<below>[a-z]+))?(\?(?P<query>.*))?$")
-
-
-@pytest.fixture
-def standin() -> Iterator[Standin]:
-    """An empty cluster with the namespace `ml`."""
-    made = Standin("ml")
-    yield made
-    made.close()
 
 
 def asked_for(method: str, path: str) -> set[tuple[str, str]]:

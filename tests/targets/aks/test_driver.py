@@ -37,14 +37,6 @@ SECRETS = Secrets(reveal, lambda text: seal(b"key", text))
 
 
 @pytest.fixture
-def standin() -> Iterator[Standin]:
-    """An empty cluster with the namespace `ml`."""
-    made = Standin("ml")
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def driver(standin: Standin, tmp_path: Path) -> Iterator[AksDriver]:
     """A driver of it."""
     made = make(standin, tmp_path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,14 +21,6 @@ from reconciler.web.metrics import Metrics
 from tests.targets.aks.standin import Fault, Standin
 
 KEY = ("leases", "ml", "reconciler")
-
-
-@pytest.fixture
-def standin() -> Iterator[Standin]:
-    """A cluster with the namespace `ml`."""
-    made = Standin("ml")
-    yield made
-    made.close()
 
 
 class Replicas:

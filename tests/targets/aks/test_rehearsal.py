@@ -42,14 +42,6 @@ RIGHTS: dict[str, Any] = {
 
 
 @pytest.fixture
-def standin() -> Iterator[Standin]:
-    """A cluster with the namespace `ml`."""
-    made = Standin("ml")
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def start(standin: Standin, tmp_path: Path) -> Iterator[Callable[[], AksDriver]]:
     """Makes a driver, as a new process does: all have the same memory on disk."""
     config = tmp_path / "kubeconfig"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,14 +21,6 @@ from tests.targets.aks.test_driver import SECRETS
 
 KEDA = {"autoscaler": "keda", "prometheusUrl": "http://prometheus.monitoring:9090"}
 ADAPTER = {"autoscaler": "prometheusAdapter"}
-
-
-@pytest.fixture
-def standin() -> Iterator[Standin]:
-    """An empty cluster with the namespace `ml`."""
-    made = Standin("ml")
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize(
