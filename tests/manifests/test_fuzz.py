@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import sys
+import threading
 import time
 import tracemalloc
 from collections.abc import Generator
@@ -71,16 +72,19 @@ UNNAMED = "<unknown>"
 
 
 class Watch:
-    """What this process reaches for while it is on; an audit hook cannot be taken away again."""
+    """What this thread reaches for while it is on; an audit hook cannot be taken away again.
 
-    on = False
+    Threads that other tests left behind have nothing to do with it.
+    """
+
+    on = 0
     installed = False
 
     def __init__(self) -> None:
         self.seen: list[str] = []
 
     def hear(self, event: str, arguments: tuple[object, ...]) -> None:
-        if self.on and event in REACHING_OUT:
+        if self.on == threading.get_ident() and event in REACHING_OUT:
             what = str(arguments[0])
             if not (event in ("open", "os.listdir") and what.startswith((*IMPORTS, UNNAMED))):
                 self.seen.append(f"{event} {what}")
@@ -90,11 +94,11 @@ class Watch:
         if not self.installed:
             sys.addaudithook(self.hear)
             self.installed = True
-        self.on = True
+        self.on = threading.get_ident()
         try:
             yield
         finally:
-            self.on = False
+            self.on = 0
         assert self.seen == []
 
 
@@ -170,6 +174,23 @@ def test_reaching_out_of_the_tree_would_be_noticed() -> None:
     watch = Watch()
     with pytest.raises(AssertionError, match="open /etc/passwd"), watch.watching():
         Path("/etc/passwd").read_bytes()
+
+
+def test_what_another_thread_opens_is_its_own() -> None:
+    """It may be left over from anything that ran before."""
+    go, done = threading.Event(), threading.Event()
+
+    def other() -> None:
+        go.wait()
+        Path("/etc/passwd").read_bytes()
+        done.set()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    with Watch().watching():
+        go.set()
+        done.wait()
+    thread.join()
 
 
 @settings(max_examples=200, deadline=None)
