@@ -1,8 +1,10 @@
 """Events and logs."""
 
 import os
+import signal
 import threading
 import time
+from pathlib import Path
 
 from .harness import SCRIPT, score, until
 
@@ -44,6 +46,23 @@ def test_killed_worker_is_told_at_once(bench):
         assert watcher.after(began, "diabetes: worker 0") < 1.0
 
 
+def test_what_happens_while_the_watch_begins_is_told(bench):
+    """A supervisor tells nobody of what happens before it has read that somebody watches; its answer tells."""
+    seen = bench.deploy(bench.deployment())
+    os.kill(seen.outputs["pid"], signal.SIGSTOP)
+    try:
+        with Watcher(bench.driver) as watcher:
+            _wait_until_watched(bench)
+            began = time.monotonic()
+            (worker,) = seen.outputs["workers"]
+            os.kill(worker, 9)
+            until(lambda: ") Z " in Path(f"/proc/{worker}/stat").read_text())
+            os.kill(seen.outputs["pid"], signal.SIGCONT)
+            watcher.after(began, "diabetes: worker 0")
+    finally:
+        os.kill(seen.outputs["pid"], signal.SIGCONT)
+
+
 def test_killed_supervisor_is_told_at_once(bench):
     """So is the end of the supervisor itself."""
     seen = bench.deploy(bench.deployment())
@@ -72,8 +91,6 @@ def test_services_that_come_later_are_watched(bench):
 
 def _wait_until_watched(bench):
     until(lambda: bench.driver._watches and "diabetes" in bench.driver._watches[0]._connections)
-    # The supervisor answers in turn: once it answers this, it has read that somebody watches.
-    bench.driver.observe([])
 
 
 NOISY = """

@@ -1,9 +1,6 @@
 """The supervisor's control socket: commands in, answers out, and a stream of events for those who watch."""
 
 # No pathlib: it would cost each supervisor a megabyte.
-# No pathlib: it would cost each supervisor a megabyte.
-# No pathlib: it would cost each supervisor a megabyte.
-# No pathlib: it would cost each supervisor a megabyte.
 # ruff: noqa: PTH101, PTH108
 
 from __future__ import annotations

@@ -10,9 +10,6 @@
 """
 
 # No pathlib: it would cost each supervisor a megabyte.
-# No pathlib: it would cost each supervisor a megabyte.
-# No pathlib: it would cost each supervisor a megabyte.
-# No pathlib: it would cost each supervisor a megabyte.
 # ruff: noqa: PTH102, PTH104, PTH105, PTH106, PTH108, PTH116, PTH123, PTH208
 
 from __future__ import annotations

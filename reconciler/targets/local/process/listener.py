@@ -10,9 +10,6 @@ connections inherit it and would otherwise keep the port from the next run for a
 """
 
 # No pathlib: it would cost each supervisor a megabyte.
-# No pathlib: it would cost each supervisor a megabyte.
-# No pathlib: it would cost each supervisor a megabyte.
-# No pathlib: it would cost each supervisor a megabyte.
 # ruff: noqa: PTH115, PTH123, PTH208
 
 from __future__ import annotations

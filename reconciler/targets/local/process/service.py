@@ -5,9 +5,6 @@ version before serves on; after that it drains. So whatever ends this process le
 """
 
 # No pathlib: it would cost each supervisor a megabyte.
-# No pathlib: it would cost each supervisor a megabyte.
-# No pathlib: it would cost each supervisor a megabyte.
-# No pathlib: it would cost each supervisor a megabyte.
 # ruff: noqa: PTH208
 
 from __future__ import annotations

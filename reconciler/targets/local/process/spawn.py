@@ -1,9 +1,6 @@
 """Starting a worker process: its own group, its limits, and an end of its own when the supervisor ends."""
 
 # No pathlib: it would cost each supervisor a megabyte.
-# No pathlib: it would cost each supervisor a megabyte.
-# No pathlib: it would cost each supervisor a megabyte.
-# No pathlib: it would cost each supervisor a megabyte.
 # ruff: noqa: PTH123, PTH208
 
 from __future__ import annotations

@@ -7,9 +7,11 @@ import os
 import resource
 import selectors
 import socket
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Event, Lock
+from typing import Any
 
 from reconciler.targets.local.process.layout import CONTROL, IDENTITY, read_json, sockets_folder
 from reconciler.targets.local.process.wire import Lines, connect, encode
@@ -63,6 +65,7 @@ class Watch:
         with self._lock:
             names, self._new = self._new, set()
         for name in names:
+            began = time.time() - 0.001  # events are stamped to the millisecond
             try:
                 folder = str(self._root / name)
                 uid = str((read_json(f"{folder}/{IDENTITY}") or {}).get("uid", ""))
@@ -73,10 +76,10 @@ class Watch:
             connection.setblocking(False)
             with self._lock:
                 self._connections[name] = connection
-            self._selector.register(connection, selectors.EVENT_READ, (name, Lines()))
+            self._selector.register(connection, selectors.EVENT_READ, (name, Lines(), began))
 
     def _read(self, key: selectors.SelectorKey) -> Iterator[str]:
-        name, lines = key.data
+        name, lines, began = key.data
         connection = self._connections[name]
         try:
             data = connection.recv(65536)
@@ -94,6 +97,11 @@ class Watch:
         for message in lines.feed(data):
             if "event" in message:
                 yield f"{name}: {message['event']}"
+            # The answer to `watch`: what happened while the supervisor had not read it yet was told to nobody.
+            state: dict[str, Any] = message.get("state") or {}
+            for event in state.get("events", ()):
+                if event["at"] >= began:
+                    yield f"{name}: {event['text']}"
 
     def close(self) -> None:
         """Closes all connections."""
