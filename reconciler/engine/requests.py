@@ -31,7 +31,7 @@ class RequestFailed(ReconcilerError):
 def daemon_of(store: Store) -> LeaseInfo | None:
     """The daemon that is at work on this state, if one is."""
     holder = store.holder()
-    return holder if holder is not None and holder.purpose == "daemon" else None
+    return holder if holder is not None and holder.of_daemon else None
 
 
 def ask(

@@ -275,7 +275,18 @@ def test_a_replica_that_leads_no_more_writes_nothing(rig: Rig):
     assert rig.store.history() == history
 
 
-def test_a_replica_that_leads_waits_for_no_other_writer(rig: Rig):
+def test_a_replica_that_leads_does_not_take_a_commands_place(rig: Rig):
+    """What somebody applies by hand is not broken off: it was elected by nobody, and ends."""
+    with rig.store.writing("apply") as before:
+        second = Rig(rig.folder)
+        with pytest.raises(StaleError, match="another writer is at work on this state: apply on"):
+            second.make(election=Elected()).run()
+        second.close()
+        assert not before.lost.is_set()
+        rig.store.put_fact("late", 1)
+
+
+def test_a_replica_that_leads_waits_for_no_replica_before_it(rig: Rig):
     """The record's lease of one that was elected before ends at once: its later writes fail."""
     rig.commit(service("a"))
     with rig.store.writing("daemon") as before:

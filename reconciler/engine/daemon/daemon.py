@@ -33,7 +33,7 @@ from reconciler.engine.daemon.triggers import POLL, WATCH, EventBook, EventThrea
 from reconciler.engine.daemon.worker import Run, TargetWorker
 from reconciler.engine.outcome import Outcome
 from reconciler.engine.reconcile import Reconciler
-from reconciler.engine.store import Attempt, Lease, Store
+from reconciler.engine.store import DAEMON, Attempt, Lease, Store
 
 log = structlog.get_logger(__name__)
 
@@ -141,8 +141,8 @@ class Daemon:
             InvalidError: The address of the web server cannot be had.
         """
         holder = self.store.holder()
-        if holder is not None and self._election is not None:
-            # Whoever was elected before wrote here last, and may write no more: it need not be waited for.
+        if holder is not None and holder.of_daemon and self._election is not None:
+            # Whoever was elected before may write no more: it need not be waited for, as somebody's own apply is.
             self._election.check()
             self.store.end_lease(holder.fence, "the replica that leads now")
             holder = None
@@ -156,7 +156,7 @@ class Daemon:
         try:
             address = server.address if server is not None else ""
             allowed = self._election.check if self._election is not None else _always
-            with self.store.writing("daemon", address, allowed) as lease, Signals(self, self._handle_signals):
+            with self.store.writing(DAEMON, address, allowed) as lease, Signals(self, self._handle_signals):
                 self._lease = lease
                 return self._work(address, server)
         finally:

@@ -18,6 +18,7 @@ from reconciler.engine.clock import Clock
 from reconciler.engine.store.tables import lease
 
 TTL_SECONDS = 30.0
+DAEMON = "daemon"  # what a daemon holds it for
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,11 @@ class LeaseInfo:
     address: str
     started_at: float
     expires_at: float
+
+    @property
+    def of_daemon(self) -> bool:
+        """Whether a daemon holds it; else it is a command's, for as long as that runs."""
+        return self.purpose == DAEMON
 
     def describe(self) -> str:
         """For messages: `daemon on host, pid 12`."""

@@ -35,12 +35,14 @@ class State:
 
     Args:
         settled: What was last asked of it has come about, or has failed.
+        stuck: Waiting does not help by itself.
         crashed: Name of the pod whose log says why, if one ended.
     """
 
     health: Health
     reason: str = ""
     settled: bool = True
+    stuck: bool = False
     busy: bool = False
     crashed: str = ""
 
@@ -104,13 +106,13 @@ def _deployment(found: Json, pods: Sequence[Json]) -> State:
         return State(Health.PROGRESSING, "the cluster has not begun with it", settled=False)
     failure = _condition(status, "ReplicaFailure")
     if failure.get("status") == "True":
-        return State(Health.DEGRADED, f"no pod can be made: {_words(failure)}")
+        return State(Health.DEGRADED, f"no pod can be made: {_words(failure)}", stuck=True)
     for condition in (progressing, available):
         if condition and condition.get("status") not in ("True", "False"):
             return State(Health.UNKNOWN, f"the cluster says '{condition.get('status')}' of {condition.get('type')}")
     why, stuck, crashed = _why(pods, progressing)
     if progressing.get("status") == "False":
-        return State(Health.DEGRADED, why or _words(progressing), crashed=crashed)
+        return State(Health.DEGRADED, why or _words(progressing), stuck=True, crashed=crashed)
     updated, ready = int(status.get("updatedReplicas") or 0), int(status.get("availableReplicas") or 0)
     total = int(status.get("replicas") or 0)
     rolled_out = (
@@ -118,7 +120,7 @@ def _deployment(found: Json, pods: Sequence[Json]) -> State:
     )
     if not rolled_out:
         if stuck:
-            return State(Health.DEGRADED, why, crashed=crashed)
+            return State(Health.DEGRADED, why, stuck=True, crashed=crashed)
         count = f"{min(updated, wanted)} of {wanted} replicas are new, {ready} available"
         return State(Health.PROGRESSING, f"{count}; {why}" if why else count, settled=False)
     if wanted == 0:
@@ -127,7 +129,8 @@ def _deployment(found: Json, pods: Sequence[Json]) -> State:
         return State(Health.HEALTHY)
     count = f"{ready} of {wanted} replicas available"
     reason = f"{count}; {why}" if why else count
-    return State(Health.PROGRESSING if ready and not stuck else Health.DEGRADED, reason, crashed=crashed)
+    health = Health.PROGRESSING if ready and not stuck else Health.DEGRADED
+    return State(health, reason, stuck=stuck, crashed=crashed)
 
 
 def _why(pods: Sequence[Json], progressing: Json) -> tuple[str, bool, str]:

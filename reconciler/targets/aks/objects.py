@@ -108,11 +108,11 @@ def registries(deployment: Deployment, credentials: Sequence[Mapping[str, Any]])
 
 
 def network_policy(deployment: Deployment) -> Spec:
-    """Nothing but the scoring port is reached."""
+    """Nothing but the scoring port is reached, also of pods that the Service does not send to (yet)."""
     return {
         "metadata": {"labels": labels(deployment.service)},
         "spec": {
-            "podSelector": {"matchLabels": selector(deployment.service)},
+            "podSelector": {"matchLabels": labels(deployment.service)},
             "policyTypes": ["Ingress"],
             "ingress": [{"ports": [{"port": PORT, "protocol": "TCP"}]}],
         },

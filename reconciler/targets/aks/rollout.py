@@ -151,11 +151,11 @@ class Rollouts:
         head = f"{stage.share} % of the requests"
         pods = self.pods(change.id, stage)
         state = state_of(twin, pods)
-        why = state.reason if state.health in (Health.DEGRADED, Health.SUSPENDED) else _restarted(pods)
+        why = state.reason if state.stuck or state.health is Health.SUSPENDED else _restarted(pods)
         if why:
             raise self._failed(change.id, pods, f"with {head} the new version was not well: {why}")
         # More pods of a version that is through are no roll-out: nothing but they themselves says that they start.
-        starting = state.health is Health.PROGRESSING
+        starting = state.health in (Health.PROGRESSING, Health.DEGRADED)
         if starting and self._late(change, pods):
             raise self._failed(change.id, pods, f"with {head} some pods did not get ready in time: {state.reason}")
         # What begins only later was told by another clock, or by a hand.

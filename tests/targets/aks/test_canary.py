@@ -659,3 +659,23 @@ def test_a_pod_that_was_evicted_is_not_asked(site: Site) -> None:
     site.want("two", SHORT)
     assert site.house.go().word == "applied"
     assert site.served() == {"two": 4}
+
+
+def test_a_pod_that_a_node_loses_is_waited_for(site: Site) -> None:
+    """Its only pod goes with a node that is drained, and another one takes its place: nothing is wrong with it."""
+    told: list[str] = []
+
+    def drain(text: str) -> None:
+        if "20 % of the requests for" in text and not told:
+            told.append(text)
+            available(site, 0)
+        elif "0 of 1 replicas available" in text:
+            told.append(text)
+            site.hooks.clear()
+            available(site, 1)
+
+    site.hooks.append(drain)
+    site.want("two", SHORT)
+    assert site.house.go().word == "applied", site.told[-5:]
+    assert len(told) == 2, site.told
+    assert site.served() == {"two": 4}
