@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -95,7 +96,8 @@ class Service:
             "CI_API_V4_URL": self.bench.wire.api,
             "CI_PROJECT_ID": "77" if self.fork else "42",
             "CI_COMMIT_SHA": sha,
-            "CI_JOB_ID": checkout.folder.name,
+            # A job of its own: what it puts in the machine's folder for temporary files is named by it.
+            "CI_JOB_ID": str(int(hashlib.sha256(str(checkout.folder).encode()).hexdigest()[:12], 16)),
             "CI_SERVER_TLS_CA_FILE": str(self.bench.certificate),
             "GITLAB_TOKEN": token,
             **self.variables,
