@@ -89,7 +89,7 @@ class Apply:
     progress: Progress
     cancel: Cancel
     timeout: float | None = None
-    workers: int = 8
+    workers: int = 16
     moves: Mapping[str, str] = field(default_factory=dict[str, str])
     nodes: dict[ResourceId, Node] = field(default_factory=dict[ResourceId, Node], init=False)
     timed_out: bool = field(default=False, init=False)

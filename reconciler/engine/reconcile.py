@@ -84,7 +84,7 @@ class Reconciler:
     clock: Clock
     installation: str
     rails: Rails = field(default_factory=Rails)
-    workers: int = 8
+    workers: int = 16
     origin: str = ""
     backoff: Callable[[int], float] = lambda attempts: min(10.0 * 2.0 ** (attempts - 1), 900.0)
     _memo: Memo = field(default_factory=Memo, init=False)

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from reconciler.core.dataclass import dataclass
@@ -19,6 +19,9 @@ from reconciler.engine.store.tables import lease
 
 TTL_SECONDS = 30.0
 DAEMON = "daemon"  # what a daemon holds it for
+
+
+_TOUCH = lease.update().where(lease.c.fence == bindparam("held")).values(id=lease.c.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +184,8 @@ class Lease:
             StaleError: The lease was lost.
         """
         with self._engine.begin() as connection:
-            connection.execute(
-                lease.update().where(lease.c.fence == self.fence).values(expires_at=self._clock.now() + TTL_SECONDS)
-            )
             self.check(connection)
+            connection.execute(lease.update().values(expires_at=self._clock.now() + TTL_SECONDS))
 
     @property
     def held(self) -> bool:
@@ -203,14 +204,14 @@ class Lease:
             raise
 
     def check(self, connection: Connection) -> None:
-        """Fails the transaction if a later holder has taken over, or if this process may write no more.
+        """Fails the transaction, which it begins, if a later holder has taken over or this process may write no more.
 
         Raises:
             StaleError: The lease was lost; nothing of the transaction stays.
         """
         self._permitted()
-        row = connection.execute(select(lease.c.fence)).first()
-        if row is None or row.fence != self.fence:
+        # SQLite takes its write lock at the first write: nobody can take the lease after this.
+        if not connection.execute(_TOUCH, {"held": self.fence}).rowcount:
             self.lost.set()
             raise StaleError(
                 "another writer took over this state, so this one stops",

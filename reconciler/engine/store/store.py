@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, select
+from sqlalchemy import Connection, Table, bindparam, delete, func, select
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from reconciler.core.approval import Approval
@@ -57,11 +57,16 @@ class Request:
     result: Mapping[str, Any]
 
 
+# Made once: making a statement takes longer than carrying it out.
+_DROP_BASELINE = tables.baselines.delete().where(tables.baselines.c.id == bindparam("old"))
+_ADD_BASELINE = tables.baselines.insert()
+
+
 @dataclass
 class _Batch:
     """Baselines that are written together."""
 
-    rows: list[tuple[Baseline, str]] = field(default_factory=list[tuple[Baseline, str]])
+    rows: dict[ResourceId, tuple[Baseline, str]] = field(default_factory=dict[ResourceId, tuple[Baseline, str]])
     settled: list[ResourceId] = field(default_factory=list[ResourceId])
     written: bool = False
     error: Exception | None = None
@@ -158,7 +163,6 @@ class Store:
     def _write(self) -> Generator[Connection]:
         with self._lock, self._guarded(), self._engine.begin() as connection:
             if self._lease is not None:
-                connection.execute(tables.lease.update().values(id=tables.lease.c.id))
                 self._lease.check(connection)
             yield connection
 
@@ -192,10 +196,10 @@ class Store:
         """
         if not baselines:
             return
-        rows = [(baseline, codec.baseline_to_text(baseline)) for baseline in baselines]
+        rows = {baseline.id: (baseline, codec.baseline_to_text(baseline)) for baseline in baselines}
         with self._gathering:
             batch = self._batch
-            batch.rows += rows
+            batch.rows |= rows
             batch.settled += [baseline.id for baseline in baselines] if settled else []
         with self._lock:
             # Whoever comes first writes for all who came meanwhile.
@@ -212,10 +216,10 @@ class Store:
             raise batch.error
 
     def _put(self, batch: _Batch) -> None:
+        rows = [{"id": str(id_), "target": id_.target, "data": text} for id_, (_, text) in batch.rows.items()]
         with self._write() as connection:
-            for baseline, text in batch.rows:
-                values = {"target": baseline.id.target, "data": text}
-                _upsert(connection, tables.baselines, {"id": str(baseline.id)}, values)
+            connection.execute(_DROP_BASELINE, [{"old": row["id"]} for row in rows])
+            connection.execute(_ADD_BASELINE, rows)
             if batch.settled:
                 settled = [str(i) for i in batch.settled]
                 connection.execute(delete(tables.holds).where(tables.holds.c.id.in_(settled)))
@@ -223,7 +227,7 @@ class Store:
             # What was handed out stays as it was for those who have it.
             if self._handed_out:
                 self._cache, self._handed_out = dict(self._cache), False
-            self._cache.update((baseline.id, baseline) for baseline, _ in batch.rows)
+            self._cache.update((id_, baseline) for id_, (baseline, _) in batch.rows.items())
 
     def forget(self, *ids: ResourceId) -> None:
         """Drops baselines, holds and drift records of resources that are no longer ours or no longer there."""

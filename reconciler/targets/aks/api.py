@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 APPLY = "application/apply-patch+yaml"
 NAMES = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+NAMED = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 PAGE = 500
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
@@ -218,7 +219,7 @@ class Cluster:
     def watch(
         self, kind: Kind, namespace: str, selector: str, since: str, opened: Callable[[Callable[[], None]], None]
     ) -> Iterator[Json]:
-        """Events after a version, until the API ends the stream or nothing is heard for too long.
+        """Events after a version, of objects' metadata, until the API ends the stream or is silent for too long.
 
         Args:
             opened: Is given what ends the stream from another thread.
@@ -234,7 +235,7 @@ class Cluster:
             "timeoutSeconds": "600",
         }
         what = f"watching {kind.plural} in {namespace}"
-        for line in self.lines(kind.path(namespace), what, query, SILENT_SECONDS, opened):
+        for line in self.lines(kind.path(namespace), what, query, SILENT_SECONDS, opened, NAMED):
             event = self._parsed(line.encode())
             if event.get("type") == "ERROR":
                 body = cast("Json", event.get("object") or {})
@@ -248,6 +249,7 @@ class Cluster:
         query: Mapping[str, str],
         silent: float | None,
         opened: Callable[[Callable[[], None]], None] = lambda _: None,
+        accept: str = "application/json, */*",
     ) -> Iterator[str]:
         """A streamed answer, line by line.
 
@@ -257,7 +259,7 @@ class Cluster:
         """
         from urllib3.exceptions import HTTPError
 
-        response = self._send("GET", path, what, query, None, "", "application/json, */*", preload=False, read=silent)
+        response = self._send("GET", path, what, query, None, "", accept, preload=False, read=silent)
         opened(lambda: _cut(response))
         try:
             if response.status >= 400:

@@ -80,7 +80,7 @@ class AksRenderer:
             stages=frozenset({"Deployment"}),
             in_place=IN_PLACE,
             endpoints=frozenset({"Deployment"}),
-            parallel=8,
+            parallel=16,
             deadline_seconds=3600.0,
         )
 

@@ -21,6 +21,7 @@ from tests.targets.aks.apply import Conflict, Owned, fields_v1, spelled
 
 Json = dict[str, Any]
 _WEBSOCKET = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+METADATA_ONLY = {"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata"}
 TOKEN = "canary-token-of-the-cluster"
 KINDS = {
     "pods": "Pod",
@@ -514,7 +515,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             before = set(standin.objects)
-            answer = standin.answer(self.command, split.path, query, body)
+            answer = self._wanted(standin.answer(self.command, split.path, query, body))
             made = self.command == "PATCH" and _parts(split.path)[:3] not in before
             code = 201 if made else 200
         except Refused as refused:
@@ -523,6 +524,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(fault)
             return
         self._send(code, answer)
+
+    def _wanted(self, answer: Json) -> Json:
+        """Of each object only the metadata, where just that was asked for."""
+        accepted = self.headers.get("Accept", "")
+        if ";as=PartialObjectMetadataList;" in accepted and "items" in answer:
+            items = [{**METADATA_ONLY, "metadata": one["metadata"]} for one in answer["items"]]
+            head = {**METADATA_ONLY, "kind": "PartialObjectMetadataList"}
+            return {**head, "metadata": answer["metadata"], "items": items}
+        if ";as=PartialObjectMetadata;" in accepted:
+            return {**METADATA_ONLY, "metadata": answer["metadata"]}
+        return answer
 
     do_GET = do_PATCH = do_DELETE = do_POST = do_PUT = _serve
 
@@ -579,7 +591,7 @@ class _Handler(BaseHTTPRequestHandler):
                     if not new:
                         standin.changed.wait(0.5)
                 for version, _, _, kind, shown in new:
-                    line = json.dumps({"type": kind, "object": shown}).encode() + b"\n"
+                    line = json.dumps({"type": kind, "object": self._wanted(shown)}).encode() + b"\n"
                     self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
                     self.wfile.flush()
                     since = version
