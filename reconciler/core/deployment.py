@@ -87,7 +87,8 @@ class Registry:
 class Environment:
     """The declared inputs of a Python environment; its identity is their digest, its lock is an output.
 
-    What only conda has comes from the base image's conda if `conda_packages`.
+    What only conda has comes from the base image's conda if `conda_packages`; what sends telemetry is in it if
+    `telemetry`.
 
     Without slots, so that one environment that thousands of services share computes its identity once.
     """
@@ -99,6 +100,7 @@ class Environment:
     requirements: tuple[str, ...] = ()
     raw_requests: bool = False
     conda_packages: bool = False
+    telemetry: bool = False
     position: Position | None = None
 
     @cached_property
@@ -114,6 +116,7 @@ class Environment:
                 "requirements": list(self.requirements),
                 "rawRequests": self.raw_requests,
                 **({"condaPackages": True} if self.conda_packages else {}),
+                **({"telemetry": True} if self.telemetry else {}),
             }
         )
 

@@ -12,7 +12,7 @@ _SECRET_ANYWHERE = re.compile(r"PASSWORD|CONNECTION_?STRING|CLIENT_?SECRET|PRIVA
 _PUBLIC = re.compile(r"PUBLIC_?KEY$")
 _SPLIT_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 CREDENTIALS_IN_TEXT = re.compile(
-    r"://[^/\s:@]*:[^/\s@]+@|(AccountKey|SharedAccessKey|SharedAccessSignature|Password|Pwd)=[^;\s]|[?&](sig|X-Amz-Signature)=",
+    r"://[^/\s:@]*:[^/\s@]+@|(AccountKey|InstrumentationKey|SharedAccessKey|SharedAccessSignature|Password|Pwd)=[^;\s]|[?&](sig|X-Amz-Signature)=",
     re.IGNORECASE,
 )
 

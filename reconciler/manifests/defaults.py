@@ -83,6 +83,7 @@ SERVICE_BLOCKS: dict[str, dict[str, Any]] = {
         },
         "tokenAuthEnabled": False,
         "enableAppInsights": False,
+        "appInsightsConnectionString": None,
         "collectModelData": False,
         "properties": {},
         "namespace": None,

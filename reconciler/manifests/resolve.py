@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from reconciler.core.contents import Revision, Tree
-from reconciler.core.dataclass import dataclass, field
-from reconciler.core.deployment import Deployment, ModelVersion, Target
+from reconciler.core.dataclass import dataclass, field, replace
+from reconciler.core.deployment import Deployment, Environment, ModelVersion, Target
 from reconciler.core.policy import Policy
 from reconciler.core.problems import Problem, Severity
 from reconciler.core.sources import SourceState, Watched
-from reconciler.manifests import layers
+from reconciler.manifests import layers, telemetry
 from reconciler.manifests.cache import DocumentCache
 from reconciler.manifests.collecting import uncollected
 from reconciler.manifests.defaults import CLUSTER_BLOCK, TARGET_BLOCKS
@@ -128,6 +128,8 @@ class _Run:
         self.services: dict[str, ResolvedService] = {}
         # By the identity of a target and an inference config of this resolution.
         self.shared_layers: dict[tuple[int, int], layers.SharedLayers] = {}
+        # What sends telemetry joins an environment once for all services that share it.
+        self.telling: dict[int, Environment] = {}
         self.sealed = SealedFiles(tree, cache, self.before.sealed)
         self.broken_files = sorted({p.position.file for p in repo.problems if p.position and _is_error(p)})
 
@@ -278,15 +280,22 @@ class _Run:
             return ResolvedService(inputs, None, tuple(problems), why or "a reference leads nowhere")
         kind = target[1].type
         shared = self._shared_layers(target, inference)
+        settings, environment = shared.settings(spec.get("deployment") or {}), inference.environment or _never()
+        if telemetry.asked(settings):
+            connected = telemetry.connected(settings)
+            if connected is None:
+                problem = telemetry.unconnected(document, kind, (document, target[0], self.repo.defaults))
+                return ResolvedService(inputs, None, (problem,), "its telemetry leads nowhere")
+            settings, environment = connected, self._telling(environment)
         deployment = Deployment(
             service=document.name,
             target=target[1],
             models=tuple(model for model in models if model is not None),
             entry=inference.entry,
-            environment=inference.environment or _never(),
+            environment=environment,
             image=inference.image or _never(),
             auth=layers.auth(spec.get("auth") or {}, kind, document.name),
-            settings=shared.settings(spec.get("deployment") or {}),
+            settings=settings,
             tests=layers.smoke_tests(spec.get("tests", ())),
             policy=shared.policy(spec.get("policy") or {}, document.at),
             description=document.description,
@@ -295,6 +304,12 @@ class _Run:
             moved_from=document.moved_from,
         )
         return ResolvedService(inputs, self.sealed.completed(deployment) if sealed else deployment)
+
+    def _telling(self, environment: Environment) -> Environment:
+        known = self.telling.get(id(environment))
+        if known is None:
+            known = self.telling[id(environment)] = replace(environment, telemetry=True)
+        return known
 
     def _sealed(
         self, document: Manifest, target: tuple[Manifest | None, Target] | None, inference: ResolvedInference | None

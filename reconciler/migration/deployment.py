@@ -146,7 +146,14 @@ def _aks(reader: Reader, draft: Draft, secrets: Secrets) -> None:
     _copy(reader, draft, {"namespace": f"{block}/namespace"}, reader.text)
     _copy(reader, draft, {"authEnabled": "/auth/enabled"}, reader.flag)
     if reader.flag("appInsightsEnabled"):
-        reader.note("appInsightsEnabled", "telemetry cannot be sent there yet; the scoring runtime answers `/metrics`")
+        at, variable = reader.at("appInsightsEnabled"), "APPLICATIONINSIGHTS_CONNECTION_STRING"
+        draft.put(f"{block}/enableAppInsights", value=True, at=at)
+        draft.put(f"{block}/appInsightsConnectionString", {"valueFrom": {"env": variable}}, at)
+        said = (
+            "the workspace knew its Application Insights resource: put the resource's connection string into the "
+            f"variable {variable}, which the operator's settings must allow (`secrets.envPrefixes`)"
+        )
+        reader.note("appInsightsEnabled", said, todo=True)
     if reader.flag("tokenAuthEnabled"):
         reader.note("tokenAuthEnabled", "its tokens came from the workspace; callers send a key instead", todo=True)
     collection = reader.mapping("dataCollection")

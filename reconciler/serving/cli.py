@@ -23,6 +23,9 @@ Environment variables of Azure ML stand in for arguments: AML_APP_ROOT, AZUREML_
 AZUREML_ENTRY_SCRIPT, AZUREML_MODEL_DIR, SERVICE_NAME, SERVICE_VERSION, SERVICE_PATH_PREFIX, SCORING_TIMEOUT_MS,
 WORKER_COUNT, AML_CORS_ORIGINS, AZUREML_LOG_LEVEL.
 
+With AML_APP_INSIGHTS_ENABLED=true, telemetry goes to the Application Insights resource whose connection string is in
+APPLICATIONINSIGHTS_CONNECTION_STRING; the script's environment has to hold azure-monitor-opentelemetry-exporter.
+
 Exit codes: 0 stopped as asked, 2 wrong arguments, 3 the entry script failed, 4 the machine refused (an address in
 use, an unreadable key file).
 
@@ -84,6 +87,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         server_version=environment.get("HTTP_X_MS_SERVER_VERSION") or f"reconciler-serving/{RUNTIME_VERSION}",
         metrics_file=given.metrics_file,
         metrics_slot=given.metrics_slot,
+        telemetry=environment.get("AML_APP_INSIGHTS_ENABLED", "").lower() == "true",
     )
 
 

@@ -19,7 +19,8 @@ class Exchange:
         began: when its headers were complete, in seconds.
 
     `refusal` is the answer where it is known without the body; `reply` gives the answer to the client, in the event
-    loop; `settled` says that it has been called, or that nobody waits; `abandoned` that `run()` need not be called.
+    loop; `settled` says that it has been called, or that nobody waits; `abandoned` that `run()` need not be called;
+    `operation` is what telemetry knows it as, where there is any.
     """
 
     __slots__ = (
@@ -29,6 +30,7 @@ class Exchange:
         "headers",
         "ids",
         "method",
+        "operation",
         "origin",
         "refusal",
         "reply",
@@ -46,6 +48,7 @@ class Exchange:
         self.request_id = b""
         self.ids: Headers = []
         self.origin: Headers | None = None
+        self.operation: Any = None
         self.refusal: Answer | None = None
         self.reply: Callable[[Answer], None] | None = None
         self.settled = False

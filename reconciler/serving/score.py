@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .cors import Cors
 from .exchange import Exchange, Outcome
@@ -22,6 +22,9 @@ from .outputs import Answer, Headers, message
 from .runner import Runner
 from .script import EntryScript, Mode
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from .telemetry import Telemetry
 
 logger = logging.getLogger("reconciler.serving")
 
@@ -34,13 +37,20 @@ class Scoring:
     """The rules for scoring requests, and the account of those under way."""
 
     def __init__(
-        self, settings: Settings, keys: Keys, metrics: Metrics, loop: asyncio.AbstractEventLoop, cors: Cors | None
+        self,
+        settings: Settings,
+        keys: Keys,
+        metrics: Metrics,
+        loop: asyncio.AbstractEventLoop,
+        cors: Cors | None,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self._settings = settings
         self._keys = keys
         self._metrics = metrics
         self.runner = Runner(loop, self._settle, settings.limits.concurrency, settings.limits.body_timeout)
         self._cors = cors
+        self._telemetry = telemetry
         self._version = (b"x-ms-server-version", settings.server_version.encode("latin-1"))
         self._places = settings.limits.queue + settings.limits.concurrency
         self._raw = False
@@ -86,6 +96,8 @@ class Scoring:
         exchange = Exchange(scope, headers, time.perf_counter())
         self.in_flight += 1
         exchange.refusal = self._refuse(exchange, headers)
+        if self._telemetry is not None:
+            self._telemetry.begin(exchange)
         return exchange
 
     def _refuse(self, exchange: Exchange, headers: dict[bytes, bytes]) -> Answer | None:
@@ -180,7 +192,10 @@ class Scoring:
     def close(self, exchange: Exchange, status: int) -> None:
         """Count a request whose answer is written, or whose client has gone (status 499)."""
         self.in_flight -= 1
-        self._metrics.answered(status, time.perf_counter() - exchange.began)
+        seconds = time.perf_counter() - exchange.began
+        self._metrics.answered(status, seconds)
+        if self._telemetry is not None:
+            self._telemetry.answered(exchange, status, seconds)
         if self._settings.access_log:
             self._log(exchange, status)
 

@@ -92,3 +92,4 @@ class Settings:
     server_version: str = ""
     metrics_file: Path | None = None
     metrics_slot: int = 0
+    telemetry: bool = False

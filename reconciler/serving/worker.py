@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from email.utils import formatdate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uvicorn.config import Config
 
@@ -34,6 +34,9 @@ from .script import EntryScript, initialise, load
 from .settings import Settings
 from .swagger import Documents, build
 from .wire import Connections, FastProtocol
+
+if TYPE_CHECKING:
+    from .telemetry import Telemetry
 
 logger = logging.getLogger("reconciler.serving")
 
@@ -68,7 +71,8 @@ class Worker:
         self._keys = Keys(settings.access.keys_file)
         self._metrics = Metrics(settings.metrics_file, settings.metrics_slot)
         cors = Cors(settings.access.cors) if settings.access.cors else None
-        self._scoring = Scoring(settings, self._keys, self._metrics, loop, cors)
+        self._telemetry = _telemetry(settings)
+        self._scoring = Scoring(settings, self._keys, self._metrics, loop, cors, self._telemetry)
         self._runner = self._scoring.runner
         self._app = Application(settings, self._scoring, self._keys, self._metrics, cors)
         self._connections = Connections(self._scoring, limits)
@@ -100,8 +104,9 @@ class Worker:
             logger.error("%s%s", error.reason, f"\n{error.detail}" if error.detail else "")
             self._on_loop(self._fail, error)
             thread.join(ORPHAN_GRACE)
+            self._stop_telemetry()
             return error.exit_code
-        invocation = Invocation(entry, self._settings)
+        invocation = self._invocation(entry)
         self._script_running = True
         self._on_loop(self._became_ready, entry, seconds, notes)
         try:
@@ -109,6 +114,7 @@ class Worker:
         finally:
             self._script_done.set()
         thread.join()
+        self._stop_telemetry()
         # Threads that the script left behind may not keep the process for longer than the graceful time.
         watchdog = threading.Timer(self._grace, _leave, (0,))
         watchdog.daemon = True
@@ -119,6 +125,7 @@ class Worker:
         settings = self._settings
         began = time.perf_counter()
         standins.install()
+        untold = self._start_telemetry()
         with warnings.catch_warnings():
             notes = pickles.watch()
             try:
@@ -137,7 +144,31 @@ class Worker:
             # Schemas come from classes that scripts may define themselves; scoring does not depend on them.
             logger.exception("no API document can be made from the script's schemas")
             self._app.documents = Documents({})
-        return time.perf_counter() - began, entry, notes
+        return time.perf_counter() - began, entry, notes + untold
+
+    def _start_telemetry(self) -> list[str]:
+        """Begin to listen to the script, before it is loaded. Returns what the operator should know."""
+        if self._telemetry is None:
+            return []
+        why = self._telemetry.start(os.environ)
+        if why:
+            logger.warning(why)
+            return [why]
+        from . import speech
+
+        speech.listen(self._telemetry)
+        return []
+
+    def _stop_telemetry(self) -> None:
+        if self._telemetry is not None:
+            self._telemetry.stop()
+
+    def _invocation(self, entry: EntryScript) -> Invocation:
+        if self._telemetry is None:
+            return Invocation(entry, self._settings)
+        from .telemetry import TracedInvocation
+
+        return TracedInvocation(entry, self._settings)
 
     def _signals_to_socket(self) -> socket.socket:
         """Turn signals into bytes on a socket: the event loop's thread hears them while the script holds this one.
@@ -309,10 +340,12 @@ class Worker:
         if self._failed:
             return
         if not self._script_running:
+            self._stop_telemetry()
             _leave(0)  # told to stop in the middle of init()
         while not self._script_done.is_set() and self._loop.time() < deadline:
             await asyncio.sleep(0.01)
         if not self._script_done.is_set():
+            self._stop_telemetry()
             _leave(0)
 
     # -- what is done now and then
@@ -375,6 +408,14 @@ def _allow_many_connections() -> None:
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _telemetry(settings: Settings) -> Telemetry | None:
+    if not settings.telemetry:
+        return None
+    from .telemetry import Telemetry
+
+    return Telemetry(settings.service)
 
 
 def _leave(code: int) -> None:

@@ -155,7 +155,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 def clean_environment() -> dict[str, str]:
     """This process' environment without the variables that the server reads."""
-    ours = ("AML_", "AZUREML_", "SERVICE_", "SCORING_", "WORKER_")
+    ours = ("AML_", "APPLICATIONINSIGHTS_", "AZUREML_", "SERVICE_", "SCORING_", "WORKER_")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
 
 

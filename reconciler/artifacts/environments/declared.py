@@ -23,6 +23,8 @@ RUNTIMES = ("python", SPARK)
 RUNTIME_REQUIREMENTS = ("anyio>=4.9", "starlette>=0.49.1", "uvicorn>=0.51")
 SPEED_REQUIREMENTS = ("httptools>=0.6.4", "uvloop>=0.21")
 RAW_REQUIREMENTS = ("werkzeug>=3.1",)
+# The first with the records that `serving.insights` makes; all of its versions are called betas.
+TELEMETRY_REQUIREMENTS = ("azure-monitor-opentelemetry-exporter>=1.0.0b46",)
 
 
 @lru_cache(maxsize=1024)
@@ -38,6 +40,8 @@ def declared(environment: Environment, *, conda: bool = False) -> Requirements:
         result += parse_requirements_file(environment.requirements_file)
     if environment.conda_file:
         result += parse_conda_file(environment.conda_file, conda=conda)
+    if environment.telemetry:
+        result += parse_lines((line, environment.position) for line in TELEMETRY_REQUIREMENTS)
     if environment.runtime not in RUNTIMES:
         known = " and ".join(RUNTIMES)
         message = f"there is no runtime '{environment.runtime}', only {known}"

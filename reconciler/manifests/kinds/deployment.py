@@ -258,7 +258,15 @@ class Aks(Common):
     canary: Canary = Field(default_factory=Canary, description="With `strategy: canary`: which part, and how long.")
     liveness_probe: LivenessProbe = Field(default_factory=LivenessProbe, description="When a replica counts as dead.")
     token_auth_enabled: bool = Field(default=False, description="Refused: nothing here issues tokens; keys are.")
-    enable_app_insights: bool = Field(default=False, description="Refused: telemetry cannot be sent there yet.")
+    enable_app_insights: bool = Field(
+        default=False,
+        description="Send telemetry to Application Insights: requests, and what the script prints, logs and raises.",
+    )
+    app_insights_connection_string: Secret | None = Field(
+        default=None,
+        description="Connection string of the Application Insights resource, unless the environment variable "
+        "`APPLICATIONINSIGHTS_CONNECTION_STRING` is given.",
+    )
     collect_model_data: bool = Field(default=False, description="Refused: there is no workspace to keep them in.")
     properties: Tags = Field(default_factory=dict, description="Properties as Azure ML keeps them.")
     namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")] | None = Field(
@@ -321,12 +329,6 @@ class Aks(Common):
     def _of_azure_ml(self) -> "Aks":
         for asked, key, why, instead in (
             (self.token_auth_enabled, "tokenAuthEnabled", "its tokens came from the workspace", "use `auth`: keys"),
-            (
-                self.enable_app_insights,
-                "enableAppInsights",
-                "the scoring runtime cannot send telemetry there yet",
-                "it answers `/metrics` for Prometheus; the entry script may send traces of its own",
-            ),
             (
                 self.collect_model_data,
                 "collectModelData",

@@ -126,6 +126,29 @@ def test_the_lock_has_hashes_and_no_addresses(bench: Bench) -> None:
     assert str(bench.wheels) not in text
 
 
+def test_what_sends_telemetry_is_in_the_lock(bench: Bench) -> None:
+    """With the user's packages in one resolution, although all of its versions are called betas; else it is not."""
+    make_wheel(bench.wheels, "azure-monitor-opentelemetry-exporter", "1.0.0b58", requires=("tiny",))
+    driver = bench.driver()
+    locks: list[str] = []
+    for environment in (TINY, replace(TINY, telemetry=True)):
+        digest = bench.build(driver, environment).outputs["lock"].removeprefix("sha256:")
+        locks.append((bench.state / "locks" / "sha256" / f"{digest}.txt").read_text())
+    plain, telling = ([line for line in lock.splitlines() if "==" in line] for lock in locks)
+    (more,) = set(telling) - set(plain)
+    assert more.startswith("azure-monitor-opentelemetry-exporter==1.0.0b58")
+
+
+def test_telemetry_that_does_not_fit_is_a_conflict_like_any(bench: Bench) -> None:
+    """The user's pin is kept, and the reason names both sides."""
+    make_wheel(bench.wheels, "azure-monitor-opentelemetry-exporter", "1.0.0b58", requires=("tiny>=2",))
+    make_wheel(bench.wheels, "tiny", "2.0")
+    driver = bench.driver()
+    asked = replace(conda("dependencies: [pip: [tiny==1.0]]"), telemetry=True)
+    with pytest.raises(TerminalError, match="azure-monitor-opentelemetry-exporter"):
+        bench.settle(driver, bench.change(driver, asked))
+
+
 def test_a_changed_package_is_refused(bench: Bench) -> None:
     """A wheel with other bytes than the locked ones is not installed."""
     driver = bench.driver()
