@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, cast
@@ -69,8 +71,23 @@ def settings_of(values: Any = None, locate: Locate | None = None, file: str = "s
         raise _invalid([_problem(detail, given, place) for detail in details]) from None
     except SettingsError as error:
         named = re.search(r'field "(\w+)"', str(error))
-        variable = PREFIX + named[1].upper() if named else PREFIX
-        raise _invalid([Problem("wrong-type", "must be JSON", subject=f"variable {variable}")]) from None
+        whole = PREFIX + named[1].upper() if named else PREFIX
+        # Of a list in a group only the group is named: which list it was, its value says.
+        lists = [each.variable for each in every_setting() if each.type.startswith("list")]
+        wrong = [name for name in lists if not _is_json(os.environ.get(name, "[]"))] or [whole]
+        problems = [Problem("wrong-type", "must be JSON", hint=_JSON, subject=f"variable {name}") for name in wrong]
+        raise _invalid(problems) from None
+
+
+_JSON = """such as ["one", "two"] for a list"""
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _invalid(problems: list[Problem]) -> InvalidError:

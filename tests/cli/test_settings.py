@@ -86,6 +86,16 @@ def test_wrong_variables_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "variable RECONCILER_DAEMON__WORKERS" in str(caught.value.problems[0])
 
 
+def test_a_list_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only the group that it stands in; what it must look like is said."""
+    monkeypatch.setenv("RECONCILER_SECRETS__ENV_PREFIXES", "ML_")
+    monkeypatch.setenv("RECONCILER_SECRETS__FOLDERS", '["/run/secrets"]')
+    with pytest.raises(InvalidError) as caught:
+        settings_of()
+    assert [problem.subject for problem in caught.value.problems] == ["variable RECONCILER_SECRETS__ENV_PREFIXES"]
+    assert '["one", "two"]' in caught.value.problems[0].hint
+
+
 def test_values_are_not_repeated(tmp_path: Path) -> None:
     """A wrong value may be a credential, so no message shows it."""
     assert "canary" not in "".join(problems_of("environments: {extraIndexes: https://me:canary@x}", tmp_path))
