@@ -147,7 +147,11 @@ def service(
     return made
 
 
-everywhere = pytest.mark.parametrize("service", ["github", "gitlab", "azure-devops"], indirect=True)
+FORGES = ["github", "gitlab", "azure-devops"]
+everywhere = pytest.mark.parametrize("service", FORGES, indirect=True)
+# Each run takes seconds: every template is seen at work by the short suite, all that each can do by the long one.
+_DETAILS = [pytest.param(name, marks=() if name == "github" else pytest.mark.long) for name in FORGES]
+in_detail = pytest.mark.parametrize("service", _DETAILS, indirect=True)
 on_github = pytest.mark.parametrize("service", ["github"], indirect=True)
 
 
@@ -168,7 +172,7 @@ def test_a_pull_request_shows_what_it_would_change(service: Service) -> None:
     assert (seen["plan"], seen["comment"]) == (False, True)
 
 
-@everywhere
+@in_detail
 def test_manifests_with_errors_fail_the_run_after_the_comment(service: Service) -> None:
     """The reviewers see why; the run ends with the plan's exit code."""
     git(service.repo, "branch", "-q", "-D", "feature")
@@ -180,7 +184,7 @@ def test_manifests_with_errors_fail_the_run_after_the_comment(service: Service) 
     assert "services/diabetes.yaml:2:7: error" in body
 
 
-@everywhere
+@in_detail
 def test_a_pull_request_of_a_fork_is_planned_and_fails_nothing(service: Service) -> None:
     """Its run has no token that may write: the plan is in the run's own pages, and there is no comment."""
     service.fork = True
@@ -192,7 +196,7 @@ def test_a_pull_request_of_a_fork_is_planned_and_fails_nothing(service: Service)
     assert any("1 to update" in path.read_text() for path in shown if path.exists())
 
 
-@everywhere
+@in_detail
 def test_a_link_in_the_pull_request_is_not_written_through(service: Service) -> None:
     """What a run leaves behind is its own, whatever the checkout has under that name."""
     precious = service.folder / "precious"
@@ -209,7 +213,7 @@ def test_a_link_in_the_pull_request_is_not_written_through(service: Service) -> 
         assert not (checkout.work / "plan.md").is_symlink()
 
 
-@everywhere
+@in_detail
 def test_a_pull_request_is_compared_with_a_snapshot(service: Service) -> None:
     """Production as its daemon saw it, without access to it: there is nothing yet, so everything is new."""
     production = environment(service.folder / "production")
@@ -228,7 +232,7 @@ def test_a_pull_request_is_compared_with_a_snapshot(service: Service) -> None:
 
 
 @pytest.mark.long
-@everywhere
+@in_detail
 def test_a_plan_that_cannot_be_made_is_told(service: Service) -> None:
     """The state directory is a file: no plan, but a comment that says so, and the exit code."""
     (service.folder / "file").write_text("")
@@ -240,7 +244,7 @@ def test_a_plan_that_cannot_be_made_is_told(service: Service) -> None:
 
 
 @pytest.mark.long
-@everywhere
+@in_detail
 def test_names_are_not_run(service: Service) -> None:
     """Whatever stands in an input, it is a word and never a command."""
     for evil in ("$(touch pwned)", "`touch pwned`", '"; touch pwned; "', "'; touch pwned; '", "--repo=/etc", "a b*"):
@@ -251,7 +255,7 @@ def test_names_are_not_run(service: Service) -> None:
 
 
 @pytest.mark.long
-@everywhere
+@in_detail
 def test_a_checkout_of_the_newest_commit_alone_is_completed(service: Service) -> None:
     """The default of every service's checkout: what it is compared with is fetched."""
     service.depth = 1
@@ -261,7 +265,7 @@ def test_a_checkout_of_the_newest_commit_alone_is_completed(service: Service) ->
 
 
 @pytest.mark.long
-@everywhere
+@in_detail
 def test_validating(service: Service) -> None:
     """Every problem with its place, and the exit code; no comment."""
     assert service.run(command="validate")[1].code == 0
@@ -272,7 +276,7 @@ def test_validating(service: Service) -> None:
     assert service.bench.bodies() == []
 
 
-@everywhere
+@in_detail
 def test_applying_what_was_merged(service: Service) -> None:
     """On a push; a pull request is refused. The forge is told from beginning to end."""
     shutil.rmtree(service.repo)

@@ -302,6 +302,7 @@ def test_a_canary_that_is_started_again_goes(site: Site) -> None:
     assert site.served() == {"one": 4}
 
 
+@pytest.mark.long
 def test_nothing_tells_how_it_does(site: Site) -> None:
     """Pods that cannot be asked are waited for a while; then the canary goes."""
     site.want("two", CANARY)
@@ -365,6 +366,7 @@ def test_it_goes_on_after_a_crash(site: Site, when: str, call: int, record: str)
     assert min(fewest) >= 4
 
 
+@pytest.mark.long
 def test_a_step_keeps_its_time_over_a_restart(site: Site) -> None:
     """What has had its share for most of the time needs only the rest of it."""
     site.want("two", {"strategy": "canary", "canary": {"steps": [20], "stepSeconds": 60}})
@@ -380,6 +382,7 @@ def test_a_step_keeps_its_time_over_a_restart(site: Site) -> None:
     assert site.served() == {"two": 4}
 
 
+@pytest.mark.long
 def test_a_newer_commit_takes_the_place_of_a_canary(site: Site, pods: Pods) -> None:
     """Hidden first, as any; the one it supersedes has no requests from then on."""
     site.want("two", CANARY)
@@ -418,6 +421,7 @@ def test_a_commit_that_goes_back_takes_a_canary_away(site: Site) -> None:
     assert site.standin.show(MAIN)["metadata"]["generation"] == before
 
 
+@pytest.mark.long
 def test_a_canary_that_a_hand_changes_begins_its_step_anew(site: Site) -> None:
     """What it is judged by is the version that Git wants."""
     site.want("two", {"strategy": "canary", "canary": {"steps": [20], "stepSeconds": 20}})
@@ -435,6 +439,7 @@ def test_a_canary_that_a_hand_changes_begins_its_step_anew(site: Site) -> None:
     assert site.served() == {"two": 4}
 
 
+@pytest.mark.long
 def test_what_admission_makes_of_a_canary_is_what_it_is(site: Site) -> None:
     """A mirror for its image, for one: what was answered to a write stands, and is not written over and over."""
     image = ("f:spec", "f:template", "f:spec", "f:containers", 'k:{"name":"scoring"}', "f:image")
@@ -450,6 +455,7 @@ def test_what_admission_makes_of_a_canary_is_what_it_is(site: Site) -> None:
     assert site.served() == {"two": 4}
 
 
+@pytest.mark.long
 def test_a_step_that_is_said_to_begin_later_begins_now(site: Site) -> None:
     """By a hand, or by the clock of another machine: nobody would wait for it."""
 
@@ -476,6 +482,7 @@ def test_a_stage_that_there_cannot_be_is_none(share: str) -> None:
     assert stage_of({"metadata": {"annotations": {STAGED: told}}}) == Stage("")
 
 
+@pytest.mark.long
 def test_an_autoscaler_works_during_a_canary(site: Site) -> None:
     """Pods that it adds are no reason to begin anew; the canary's share stays what it is."""
     site.want("one", CANARY, {"replicas": None})
@@ -566,6 +573,7 @@ def test_what_is_not_ours_is_not_taken(site: Site) -> None:
     assert site.served() == {"one": 4}
 
 
+@pytest.mark.long
 def test_it_stays_until_all_others_are_new(site: Site) -> None:
     """While the version before is replaced, which takes its time, what has requests keeps them."""
     site.want("two", SHORT)
@@ -610,6 +618,7 @@ def available(site: Site, count: int) -> None:
     site.standin.state(TWIN, {**status, "readyReplicas": count, "availableReplicas": count})
 
 
+@pytest.mark.long
 def test_a_share_counts_from_when_its_pods_are_ready(site: Site, pods: Pods) -> None:
     """Models that load for minutes are waited for, and keep their share for its whole time then."""
     late = loading(site, "1970-01-12T13:46:40Z")
@@ -631,6 +640,7 @@ def test_a_share_counts_from_when_its_pods_are_ready(site: Site, pods: Pods) -> 
     assert site.served() == {"two": 4}
 
 
+@pytest.mark.long
 def test_a_share_whose_pods_do_not_get_ready_goes(site: Site) -> None:
     """After the time that a roll-out has: there is no other end to it."""
     loading(site, "1970-01-02T00:00:00Z")
@@ -641,6 +651,7 @@ def test_a_share_whose_pods_do_not_get_ready_goes(site: Site) -> None:
     assert site.served() == {"one": 4}
 
 
+@pytest.mark.long
 def test_a_pod_that_was_evicted_is_not_asked(site: Site) -> None:
     """What is left of it says nothing, and another one runs in its place."""
 
@@ -661,6 +672,7 @@ def test_a_pod_that_was_evicted_is_not_asked(site: Site) -> None:
     assert site.served() == {"two": 4}
 
 
+@pytest.mark.long
 def test_a_pod_that_a_node_loses_is_waited_for(site: Site) -> None:
     """Its only pod goes with a node that is drained, and another one takes its place: nothing is wrong with it."""
     told: list[str] = []
