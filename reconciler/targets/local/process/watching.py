@@ -63,7 +63,8 @@ class Watch:
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake_reader, 65536)
         with self._lock:
-            names, self._new = self._new, set()
+            # Told of again while it was being connected to, one is not connected to twice.
+            names, self._new = self._new - self._connections.keys(), set()
         for name in names:
             began = time.time() - 0.001  # events are stamped to the millisecond
             try:
