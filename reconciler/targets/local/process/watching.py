@@ -71,8 +71,12 @@ class Watch:
                 folder = str(self._root / name)
                 uid = str((read_json(f"{folder}/{IDENTITY}") or {}).get("uid", ""))
                 connection = connect(f"{sockets_folder(folder, uid)}/{CONTROL}", 1.0)
-                connection.sendall(encode({"do": "watch", "uid": uid}))
             except (OSError, ValueError):
+                continue
+            try:
+                connection.sendall(encode({"do": "watch", "uid": uid}))
+            except OSError:
+                connection.close()
                 continue
             connection.setblocking(False)
             with self._lock:
