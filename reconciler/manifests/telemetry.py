@@ -25,13 +25,13 @@ def asked(settings: Settings) -> bool:
 def connected(settings: Settings) -> Settings | None:
     """Settings with the variables that make the scoring runtime send telemetry; None without a connection string.
 
-    A variable of the service's own wins over the settings of its target.
+    A connection string among the service's own variables wins over that of the settings.
     """
     variables = settings.environment_variables
     connection = variables.get(CONNECTION) or settings.block["appInsightsConnectionString"]
     if connection is None:
         return None
-    return replace(settings, environment_variables={SWITCH: "true", **variables, CONNECTION: connection})
+    return replace(settings, environment_variables={**variables, SWITCH: "true", CONNECTION: connection})
 
 
 def unconnected(service: Manifest, kind: str, layers: Sequence[Manifest | None]) -> Problem:

@@ -70,16 +70,16 @@ def settings_of(values: Any = None, locate: Locate | None = None, file: str = "s
         details = error.errors(include_url=False, include_input=False, include_context=False)
         raise _invalid([_problem(detail, given, place) for detail in details]) from None
     except SettingsError as error:
-        named = re.search(r'field "(\w+)"', str(error))
-        whole = PREFIX + named[1].upper() if named else PREFIX
+        field = re.search(r'field "(\w+)"', str(error))
+        whole = PREFIX + field[1].upper() if field else PREFIX
         # Of a list in a group only the group is named: which list it was, its value says.
         lists = [each.variable for each in every_setting() if each.type.startswith("list")]
-        wrong = [name for name in lists if not _is_json(os.environ.get(name, "[]"))] or [whole]
-        problems = [Problem("wrong-type", "must be JSON", hint=_JSON, subject=f"variable {name}") for name in wrong]
-        raise _invalid(problems) from None
-
-
-_JSON = """such as ["one", "two"] for a list"""
+        wrong = [name for name in lists if not _is_json(os.environ.get(name, "[]"))]
+        example = """such as ["one", "two"]""" if wrong else """such as {"key": "value"}"""
+        subjects = [f"variable {name}" for name in wrong or [whole]]
+        raise _invalid(
+            [Problem("wrong-type", "must be JSON", hint=example, subject=each) for each in subjects]
+        ) from None
 
 
 def _is_json(text: str) -> bool:

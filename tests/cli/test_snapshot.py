@@ -18,8 +18,9 @@ import pytest
 from reconciler.engine.identity import load_identity
 from reconciler.engine.snapshot.signing import Signer, open_envelope
 from tests import prefork
+from tests.certificates import certificate_in
 from tests.cli.conftest import Run, environment, git
-from tests.engine.addresses import certificate_in, says, serving
+from tests.engine.addresses import says, serving
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def test_it_comes_from_wherever_it_is(reconciler: Run, production: Production, c
         serving(says(307, Location=safe)) as leading,
     ):
         for place in (str(production.file), plain, safe, leading):
-            done = reconciler("plan", "--snapshot", place, *keys, cwd=clone, SSL_CERT_FILE=str(certificate))
+            done = reconciler("plan", "--snapshot", place, *keys, cwd=clone, SSL_CERT_FILE=str(certificate[0]))
             assert done.returncode == 0, done.stderr
             assert "Compared with what rc-" in done.stdout
     words = ("plan", "--snapshot", "-", *keys)

@@ -12,6 +12,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from tests.certificates import certificate_in
 from tests.containers.engine import engine, standin
 from tests.containers.waiting import PATIENCE, until
 
@@ -118,10 +119,7 @@ class OwnEngine:
 def certificate(folder: Path) -> Path:
     """A folder as docker has it, with one certificate that is everything: authority, server and client."""
     folder.mkdir()
-    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    names = ["-subj", "/CN=engine", "-addext", "subjectAltName=IP:127.0.0.1"]
-    command = ["openssl", "req", "-x509", *kind, *names, "-keyout", f"{folder}/key.pem", "-out", f"{folder}/cert.pem"]
-    subprocess.run(command, check=True, capture_output=True)
+    certificate_in(folder)
     shutil.copy(folder / "cert.pem", folder / "ca.pem")
     return folder
 

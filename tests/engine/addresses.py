@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.server
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ Answer = Callable[[http.server.BaseHTTPRequestHandler], None]
 
 
 @contextmanager
-def serving(answer: Answer, certificate: Path | None = None) -> Iterator[str]:
+def serving(answer: Answer, certificate: tuple[Path, Path] | None = None) -> Iterator[str]:
     """A server that answers everything in one way; its address."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -24,7 +23,7 @@ def serving(answer: Answer, certificate: Path | None = None) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    with listening(Handler, None if certificate is None else (certificate, None)) as port:
+    with listening(Handler, certificate) as port:
         yield f"{'http' if certificate is None else 'https'}://127.0.0.1:{port}/snapshot"
 
 
@@ -40,12 +39,3 @@ def says(status: int, body: bytes = b"", **headers: str) -> Answer:
         handler.wfile.write(body)
 
     return answer
-
-
-def certificate_in(folder: Path) -> Path:
-    """A file with a key and a certificate for 127.0.0.1 that nobody vouches for."""
-    path = folder / "certificate.pem"
-    words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
-    command = ["openssl", *words.split(" "), "-keyout", "-", "-out", "-"]
-    path.write_bytes(subprocess.run(command, capture_output=True, check=True, cwd=folder).stdout)
-    return path

@@ -10,7 +10,8 @@ import pytest
 
 from reconciler.core.errors import AccessError, InvalidError, ReconcilerError, RefusedError, UnavailableError
 from reconciler.engine.snapshot.fetching import fetch, masked
-from tests.engine.addresses import certificate_in, says, serving
+from tests.certificates import certificate_in
+from tests.engine.addresses import says, serving
 
 
 def test_a_file_is_read_within_its_limit(tmp_path: Path) -> None:
@@ -138,7 +139,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path, monkey
     with serving(says(200, b"signed"), certificate) as address:
         with pytest.raises(UnavailableError, match="certificate verify failed"):
             fetch(address)
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))
         assert fetch(address) == b"signed"
     with serving(says(200)) as plain, serving(says(302, Location=plain), certificate) as address:
         for allowed in (False, True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from reconciler.forge.ci import Surroundings
 from reconciler.forge.forge import Forge, Provider
 from reconciler.forge.opening import Repository, open_forge
+from tests.certificates import certificate_in
 from tests.cli.conftest import quickstart
 from tests.forge import wire_azure, wire_github, wire_gitlab
 from tests.forge.wire import Wire
@@ -61,13 +61,7 @@ class Bench:
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A certificate for 127.0.0.1 that stands for itself, and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    subject = ["-subj", "/CN=forge", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2", "-nodes"]
-    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    command = ["openssl", "req", "-x509", *kind, *subject, "-keyout", str(key), "-out", str(cert)]
-    subprocess.run(command, check=True, capture_output=True)
-    return cert, key
+    return certificate_in(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture

@@ -75,6 +75,7 @@ def rendered(deployment: Deployment) -> dict[str, Desired]:
         ({"service": f"{ON}, {connection('OWN')}", "target": connection("CLUSTER")}, "OWN"),
         ({"target": connection("CLUSTER"), "variables": f"{NAME}: {{valueFrom: {{env: SCRIPT}}}}"}, "SCRIPT"),
         ({"target": connection("CLUSTER"), "common": f"{NAME}: {{valueFrom: {{env: SERVICE}}}}"}, "SERVICE"),
+        ({"target": connection("CLUSTER"), "variables": 'AML_APP_INSIGHTS_ENABLED: "false"'}, "CLUSTER"),
     ],
 )
 def test_where_the_connection_string_comes_from(texts: dict[str, str], variable: str) -> None:

@@ -16,6 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.certificates import certificate_in
+
 DEADLINE = 60.0
 TREE = Path(__file__).resolve().parents[2]
 
@@ -172,10 +174,4 @@ def without_httptools(tmp_path: Path) -> dict[str, dict[str, str]]:
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A self-signed certificate and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    subject = ["-subj", "/CN=localhost", "-days", "2", "-nodes"]
-    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    command = ["openssl", "req", "-x509", *kind, *subject, "-keyout", str(key), "-out", str(cert)]
-    subprocess.run(command, check=True, capture_output=True)
-    return cert, key
+    return certificate_in(tmp_path_factory.mktemp("tls"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -35,22 +34,10 @@ def run(data):
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
-@pytest.fixture(scope="session")
-def loopback_certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that vouches for itself, and its key."""
-    folder = tmp_path_factory.mktemp("ingestion")
-    cert, key = folder / "cert.pem", folder / "key.pem"
-    name = ["-subj", "/CN=ingestion", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2", "-nodes"]
-    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    command = ["openssl", "req", "-x509", *kind, *name, "-keyout", str(key), "-out", str(cert)]
-    subprocess.run(command, check=True, capture_output=True)
-    return cert, key
-
-
 @pytest.fixture
-def ingestion(loopback_certificate: tuple[Path, Path]) -> Iterator[Ingestion]:
+def ingestion(certificate: tuple[Path, Path]) -> Iterator[Ingestion]:
     """An ingestion endpoint."""
-    with answering(*loopback_certificate) as made:
+    with answering(*certificate) as made:
         yield made
 
 
@@ -252,12 +239,12 @@ def test_what_is_too_much_is_dropped_and_counted(serve: Serve, ingestion: Ingest
 
 
 @pytest.mark.long
-def test_a_dead_endpoint_is_told_once(serve: Serve, loopback_certificate: tuple[Path, Path]) -> None:
+def test_a_dead_endpoint_is_told_once(serve: Serve, certificate: tuple[Path, Path]) -> None:
     """Nobody listens there: requests are answered, the log says so once without any key."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         endpoint = f"https://127.0.0.1:{taken.getsockname()[1]}/"
-        server = serve(SCRIPT, env=switched_on(endpoint, loopback_certificate[0]))
+        server = serve(SCRIPT, env=switched_on(endpoint, certificate[0]))
         sending = threading.Event()
         while not sending.is_set():
             assert server.client.post("/score", json={"data": [1]}).json() == 1

@@ -20,6 +20,7 @@ from reconciler.artifacts.images.builder import Credentials, Order, Standing
 from reconciler.artifacts.images.engine_builder import EngineBuilder
 from reconciler.artifacts.images.settings import ImageSettings
 from reconciler.core.errors import AccessError
+from tests.certificates import certificate_in
 from tests.containers.engine import BASE, REGISTRY, docker, engine
 from tests.containers.shop import DATA, EXAMPLE, Shop
 from tests.daemon.rig import until
@@ -220,10 +221,7 @@ def test_a_container_speaks_tls_with_files_that_the_operator_allows(shop: Shop, 
     """Staged, tested, promoted and healthy over HTTPS; files elsewhere are refused in the plan."""
     files = tmp_path / "tls"
     files.mkdir()
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-days", "2", "-nodes"]
-    pair = ["-keyout", str(files / "key.pem"), "-out", str(files / "cert.pem")]
-    subprocess.run(["openssl", "req", *kind, *subject, *pair], check=True, capture_output=True)
+    certificate_in(files)
     (files / "key.pem").chmod(0o644)
     service = shop.folder / "services" / "diabetes.yaml"
     tls = f"{{tlsCertFile: {files}/cert.pem, tlsKeyFile: {files}/key.pem}}"

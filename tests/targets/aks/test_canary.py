@@ -224,6 +224,23 @@ def deployment_result(outcome: Any) -> Any:
     return result
 
 
+def test_a_pod_that_is_hidden_has_the_network_policy(site: Site) -> None:
+    """It is of the service before the Service sends to it: nothing but its scoring port may be reached."""
+    hidden: list[bool] = []
+
+    def look(text: str) -> None:
+        if text.startswith("test:") and not hidden:
+            policy = site.standin.show(("networkpolicies", "ml", "diabetes"))
+            wanted = policy["spec"]["podSelector"]["matchLabels"].items()
+            pods = [site.standin.show(key) for key in site.standin.objects if key[0] == "pods" and ".canary" in key[2]]
+            hidden.extend(wanted <= pod["metadata"]["labels"].items() for pod in pods)
+
+    site.hooks.append(look)
+    site.want("two", CANARY)
+    assert site.house.go().word == "applied"
+    assert hidden == [True]
+
+
 def test_a_version_that_fails_its_tests_gets_no_request(site: Site, pods: Pods) -> None:
     """It never was where the Service looks; the one before has all its pods, and the same commit waits."""
     pods.status["two"] = 500
