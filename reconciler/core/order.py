@@ -23,7 +23,11 @@ def in_order(nodes: Iterable[Node], depends_on: Mapping[Node, Collection[Node]])
     left: Sequence[Node] = list(position)
     # Most plans have two or three generations, which simple passes find faster.
     for _ in range(_GENERATIONS):
-        ready = [n for n in left if all(d in done or d not in position for d in depends_on.get(n, ()))]
+        ready = [
+            node
+            for node in left
+            if not (needs := depends_on.get(node)) or all(need in done or need not in position for need in needs)
+        ]
         ordered += ready
         if len(ready) == len(left):
             return ordered

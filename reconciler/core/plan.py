@@ -35,22 +35,28 @@ def plan(situation: Situation, memo: Memo | None = None) -> Plan:
     """
     by_id = {desired.id: desired for desired in situation.desired}
     moves = moves_of(situation, by_id)
-    needed = {id_: _needed(desired, memo) for id_, desired in by_id.items()}
+    remembered = memo.outcomes if memo is not None else {}
+    # What must be there first; what is remembered has no unknowns, so it need not be searched for them.
+    needed = {
+        id_: desired.depends_on if (known := remembered.get(id_)) and known[0] is desired else needs(desired)
+        for id_, desired in by_id.items()
+    }
     changes: dict[ResourceId, Change] = {}
     drift: list[Drift] = []
     refusals: list[Refusal] = []
     blocked: list[Blocked] = []
     stopped: set[ResourceId] = set()
-    remembered = memo.outcomes if memo is not None else {}
+    observations, baselines = situation.observations, situation.baselines
     for id_ in in_order(sorted(by_id), needed):
         desired = by_id[id_]
-        observation = situation.observations.get(id_.target)
+        observation = observations.get(id_.target)
         observed = observation.resources.get(id_) if observation else None
         known = remembered.get(id_)
-        if known and known[0] is desired and known[1] is observed and known[2] is situation.baselines.get(id_):
+        if known and known[0] is desired and known[1] is observed and known[2] is baselines.get(id_):
             # What is remembered needs no write, so nothing can stand against it.
             changes[id_] = known[3]
-            drift += [known[4]] if known[4] is not None else []
+            if known[4] is not None:
+                drift.append(known[4])
             continue
         old = moves.old_of.get(id_)
         if old is not None and (observed is None or observed.health is Health.MISSING):
@@ -95,12 +101,6 @@ def plan(situation: Situation, memo: Memo | None = None) -> Plan:
         basis=situation.basis,
     )
     return with_digest(made)
-
-
-def _needed(desired: Desired, memo: Memo | None) -> tuple[ResourceId, ...]:
-    """What must be there first; what is remembered has no unknowns, so it need not be searched for them."""
-    known = memo.outcomes.get(desired.id) if memo else None
-    return desired.depends_on if known and known[0] is desired else needs(desired)
 
 
 def _compared(

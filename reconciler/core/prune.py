@@ -41,7 +41,7 @@ def unwanted(
     changes: list[Change] = []
     kept: list[Kept] = []
     refusals: list[Refusal] = []
-    candidates = situation.baselines.keys() - wanted.keys()
+    candidates = {id_ for id_ in situation.baselines if id_ not in wanted}
     for observation in situation.observations.values():
         candidates |= {
             i for i, o in observation.resources.items() if i not in wanted and o.owned_by(situation.installation)

@@ -19,11 +19,13 @@ def refusals_of(situation: Situation, changes: Sequence[Change]) -> list[Refusal
     """What the rails say of a set of changes, target by target."""
     by_target: dict[str, list[Change]] = defaultdict(list)
     for change in changes:
-        by_target[change.id.target].append(change)
+        # Most of a plan stays as it is, which no rail has anything against.
+        if change.action is not Action.NOOP or change.steps:
+            by_target[change.id.target].append(change)
     found: list[Refusal] = []
     for target, of_target in sorted(by_target.items()):
         found += _too_much(situation, target, of_target)
-        found += _emptied(situation, target, of_target)
+        found += _emptied(situation, target, of_target, changes)
         found += _for_good(situation, target, of_target)
         found += _from_elsewhere(situation, target, of_target)
         found += _unapproved(situation, target, of_target)
@@ -83,13 +85,16 @@ def _takes_away(change: Change) -> bool:
     return change.action is Action.DELETE
 
 
-def _emptied(situation: Situation, target: str, changes: Sequence[Change]) -> list[Refusal]:
+def _emptied(
+    situation: Situation, target: str, changes: Sequence[Change], everything: Sequence[Change]
+) -> list[Refusal]:
     gone = {c.service for c in changes if c.action is Action.DELETE and c.service and not c.successor}
     if len(gone) < 2 or gone <= situation.removed:
         return []
     lost = {c.id for c in changes if c.action in (Action.DELETE, Action.FORGET)}
-    left = {c.service for c in changes if c.id not in lost and c.service} | _staying(situation, target, lost)
-    if left:
+    if any(c.service and c.id.target == target and c.id not in lost for c in everything):
+        return []
+    if _staying(situation, target, lost):
         return []
     message = (
         f"target {target}: all of its {len(gone)} services would be deleted, though no commit took their documents out "

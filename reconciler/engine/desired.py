@@ -217,30 +217,38 @@ class DesiredStates:
         keys: dict[str, Secret] = {}
         if self.secrets is not None:
             self.secrets.prepare(ref for each in kept.values() for ref in each.refs)
+        deployments: dict[str, Deployment] = {}
+        moves: dict[str, str] = {}
         for service, each in kept.items():
-            resources, said = self._filled(each)
-            problems += said
-            if errors_of(said):
-                incomplete.add(service)
-                continue
+            deployment = deployments[service] = each.deployment
+            if deployment.moved_from:
+                moves[service] = deployment.moved_from
+            resources, said = self._filled(each) if each.refs else (each.resources, ())
+            if said:
+                problems += said
+                if errors_of(said):
+                    incomplete.add(service)
+                    continue
             rendered += resources
-            key = self._secret(each.deployment.auth.primary) if each.deployment.auth.enabled else None
-            if key is not None and key.text is not None:
+            primary = deployment.auth.primary if deployment.auth.enabled else None
+            # Without what fills references in, only what is no reference can be a key.
+            key = primary if self.secrets is None else self._secret(primary)
+            if isinstance(key, Secret) and key.text is not None:
                 keys[service] = key
         merged, clashes = self._merge(rendered)
         problems += clashes
         return DesiredState(
             revision=tree.revision,
             desired=merged,
-            targets={d.target.name: d.target for d in resolution.deployments},
+            targets=used,
             services=frozenset(d.service for d in resolution.deployments) | incomplete,
             incomplete=frozenset(incomplete),
             whole=not errors_of(problems),
             problems=tuple(sorted(problems, key=lambda p: p.sort_key)),
             warnings=tuple(p for p in problems if p.severity is Severity.WARNING),
             keys=keys,
-            deployments={service: each.deployment for service, each in kept.items()},
-            moves={service: d.moved_from for service, each in kept.items() if (d := each.deployment).moved_from},
+            deployments=deployments,
+            moves=moves,
             environment=self.environment,
             unmatched=_unmatched(kept.values(), drivers, alone=bool(incomplete)),
             approval=frozenset(
@@ -254,7 +262,7 @@ class DesiredStates:
     def _filled(self, rendered: _Rendered) -> tuple[tuple[Desired, ...], list[Problem]]:
         """The resources with their secrets: those of the last time while the secrets are the same and nothing is to be
         said about them."""
-        if self.secrets is None or not rendered.refs:
+        if self.secrets is None:
             return rendered.resources, []
         secrets = tuple(self._secret(ref) for ref in rendered.refs)
         if rendered.filled and None not in secrets and secrets == rendered.secrets:

@@ -42,9 +42,12 @@ class Observer:
         except TargetError as exc:
             return Observation(driver.target, Completeness.UNAVAILABLE, missing=exc.message)
         same: dict[ResourceId, Observed] = {}
+        seen = self._seen
         for id_, observed in observation.resources.items():
-            before = self._seen.get(id_)
-            alike = before is not None and (before is observed or before == observed)
-            same[id_] = before if before is not None and alike else observed
-        self._seen.update(same)
+            before = seen.get(id_)
+            if before is None or before is observed or before != observed:
+                same[id_] = observed
+            else:
+                same[id_] = before
+        seen.update(same)
         return replace(observation, resources=same)

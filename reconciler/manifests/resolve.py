@@ -158,7 +158,8 @@ class _Run:
             problems += inference.problems
         incomplete = {name: "its manifest cannot be used" for kind, name in repo.broken if kind == "Service" and name}
         for name, service in self.services.items():
-            problems += service.problems
+            if service.problems:
+                problems += service.problems
             if service.deployment is None:
                 incomplete[name] = service.why
         for name, problem, why in clashes:
@@ -208,9 +209,12 @@ class _Run:
             and before.broken == self.repo.broken
             and not _changed(before.targets, self.targets)
         )
-        for name in sorted(self.repo.services):
-            document = self.repo.services[name]
-            known = before.services.get(name) if same_rest else None
+        nothing: Mapping[str, ResolvedService] = {}
+        earlier = before.services if same_rest else nothing
+        documents, resolved = self.repo.services, self.services
+        for name in sorted(documents):
+            document = documents[name]
+            known = earlier.get(name)
             if (
                 known is None
                 or known.deployment is None
@@ -219,7 +223,7 @@ class _Run:
                 or (models and any(ref["name"] in models for ref in document.spec.get("models", ())))
             ):
                 known = self._service(document)
-            self.services[name] = known
+            resolved[name] = known
 
     def _family(self, name: str, documents: tuple[Manifest, ...]) -> ModelFamily:
         registered = self.registered.get(name, {})
