@@ -23,9 +23,9 @@ $(STAMP): pyproject.toml constraints.txt constraints-uv.txt | $(BIN)/uv
 demo: setup
 	$(BIN)/python examples/demo.py --engine $(ENGINE)
 
-# These tests wait for processes more than they compute: a third worker uses what two leave of two cores.
+# These tests wait for processes more than they compute: four workers use what two leave of two cores.
 test: setup
-	$(BIN)/python -m pytest -n 3 -m "not long" --durations=15
+	$(BIN)/python -m pytest -n 4 --dist worksteal -m "not long" --durations=15
 
 test-long: setup
 	$(BIN)/python -m pytest -n 2 -m long --timeout=900 --durations=30

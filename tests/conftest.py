@@ -14,7 +14,7 @@ from tests.searching import SAME_EACH_TIME
 
 settings.register_profile(
     "reconciler",
-    max_examples=50,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     derandomize=SAME_EACH_TIME,

@@ -156,6 +156,7 @@ class Rig:
             self.store,
             self.clock,
             INSTALLATION,
+            backoff=lambda attempts: 0.2 * attempts,
         )
         watches = [Watch(self.repo / ".git", self.repo / ".git").events] if self.watch else []
         return Parts(reconciler, watches, options=self.options, announcement=self.announcement, publish=self.publish)

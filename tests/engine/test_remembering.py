@@ -116,7 +116,7 @@ class Run:
 
 
 @pytest.mark.parametrize("environment", ["", "prod"])
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.fixed_dictionaries({path: st.sampled_from(texts) for path, texts in POOL.items()}), HISTORY, st.booleans())
 def test_remembering_changes_nothing(
     environment: str, first: dict[str, str | None], history: list[dict[str, str | None]], anew: bool
@@ -142,7 +142,7 @@ def _bytes(edits: Mapping[str, str | None]) -> Mapping[str, bytes | str | None]:
     return dict(edits)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.fixed_dictionaries({path: st.sampled_from(texts) for path, texts in POOL.items()}), HISTORY)
 def test_loading_what_changed_is_loading_everything(
     first: dict[str, str | None], history: list[dict[str, str | None]]

@@ -151,7 +151,7 @@ class Life:
                 records[id_] = replace(observed, health=Health.MISSING, reason="it ended")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(OPERATIONS, max_size=8))
 def test_a_plan_against_a_snapshot_is_the_plan_against_the_target(maker: SnapshotMaker, events: list[Any]) -> None:
     """Whatever happened before: without the key and without the target, the same text, JSON and digest."""
@@ -172,7 +172,7 @@ def test_what_is_almost_equal_is_not_taken_for_equal(maker: SnapshotMaker, now: 
     same(plan(situation), read(looked(maker, situation), life.desired(), situation))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(OPERATIONS, max_size=8))
 def test_no_secret_and_nothing_of_others_is_published(maker: SnapshotMaker, events: list[Any]) -> None:
     """Neither a secret nor its fingerprint nor the value of a field that is not ours is in the text."""
@@ -191,7 +191,7 @@ def test_no_secret_and_nothing_of_others_is_published(maker: SnapshotMaker, even
             assert seal(KEY, f"first of {ref}{'+' * count}").fingerprint not in text
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(OPERATIONS, max_size=6))
 def test_a_snapshot_survives_its_text(maker: SnapshotMaker, events: list[Any]) -> None:
     """Reading what was written gives the same snapshot, and writing it again the same text."""
@@ -204,7 +204,7 @@ def test_a_snapshot_survives_its_text(maker: SnapshotMaker, events: list[Any]) -
     assert to_text(from_text(text)) == text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(OPERATIONS, max_size=8))
 def test_a_snapshot_is_as_its_schema_says(maker: SnapshotMaker, events: list[Any]) -> None:
     """No key is missing, none is there that the schema does not name."""
@@ -365,7 +365,7 @@ def test_a_signature_is_believed_of_the_pinned_key_alone() -> None:
     assert Signer("rc-one", KEY).public_key == signer.public_key
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 255))
 def test_any_changed_byte_is_noticed(at: int, bits: int) -> None:
     """Whatever byte of the envelope is changed, it is refused, no envelope any more, or still means the same."""
@@ -419,7 +419,7 @@ def test_what_is_no_snapshot_is_told(text: str, says: str) -> None:
     assert caught.value.hint
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_a_damaged_document_is_told(maker: SnapshotMaker, data: st.DataObject) -> None:
     """Wherever a value is replaced by another, it reads as a snapshot or is told to be damaged."""

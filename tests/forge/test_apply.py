@@ -150,7 +150,11 @@ def settings(home: Home, bench: Bench, **more: Any) -> None:
     home.settings.write_text(json.dumps({"forge": forge, "daemon": {"listen": "127.0.0.1:0"}}))
 
 
-@pytest.mark.parametrize("bench", ["github", "gitlab", "azure-devops"], indirect=True)
+@pytest.mark.parametrize(
+    "bench",
+    ["github", *(pytest.param(name, marks=pytest.mark.long) for name in ("gitlab", "azure-devops"))],
+    indirect=True,
+)
 def test_the_daemon_tells_each_forge(home: Home, bench: Bench) -> None:
     """With settings alone, and no variables of a CI; a command beside it is told by its own words."""
     home.variables |= {"GITHUB_ACTIONS": "", "SSL_CERT_FILE": ""}

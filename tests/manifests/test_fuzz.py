@@ -148,7 +148,7 @@ def seconds(example: str, seed: int) -> float:
     return time.thread_time() - began
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(sorted(TREES)), st.integers(0, 2**32))
 def test_a_mutated_example_never_raises(example: str, seed: int) -> None:
     """Whatever is broken is reported."""
@@ -193,14 +193,14 @@ def test_what_another_thread_opens_is_its_own() -> None:
     thread.join()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=400))
 def test_any_bytes_can_be_parsed_or_refused(data: bytes) -> None:
     """Parsing never raises."""
     parse(data, "f.yaml")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text(alphabet="ab:-?[]{}&*!|>'\"%#,\n\t 0.~<", max_size=60))
 def test_any_text_of_yaml_signs_can_be_parsed_or_refused(text: str) -> None:
     """Parsing never raises, and every problem has a place in the file."""

@@ -102,7 +102,10 @@ def hand_over(serve, tmp_path, listening, load_arguments, env=None):
     return load
 
 
-@pytest.mark.parametrize(("keep_alive", "fresh"), [(6, 0), (0, 6), (4, 4)])
+@pytest.mark.parametrize(
+    ("keep_alive", "fresh"),
+    [(4, 4), pytest.param(6, 0, marks=pytest.mark.long), pytest.param(0, 6, marks=pytest.mark.long)],
+)
 def test_no_request_is_lost_when_a_new_worker_takes_over(serve, tmp_path, listening, keep_alive, fresh):
     """Under load with kept and with fresh connections, every request before, during and after is answered."""
     load = hand_over(serve, tmp_path, listening, {"keep_alive": keep_alive, "fresh": fresh})

@@ -94,6 +94,7 @@ def run(data):
     assert server.stop() == 0
 
 
+@pytest.mark.long
 def test_a_pickle_of_another_scikit_learn_is_told_with_both_versions(serve, tmp_path):
     """A version warning becomes a note in the log and in the ready event; a failing load names both versions."""
     warned = """

@@ -47,7 +47,7 @@ def _put(full: Path, kind: str, data: bytes) -> None:
 
 @example(before={"b/a": ("link", b"a")}, staged={"b": ("file", b"")}, after={"b/a": ("link", b"a")})
 @given(before=TREES, staged=TREES, after=TREES)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_ids_are_those_git_would_write(
     tmp_path_factory: pytest.TempPathFactory,
     before: dict[str, tuple[str, bytes]],

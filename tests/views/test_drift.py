@@ -229,7 +229,7 @@ reports = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(reports)
 def test_any_report_is_rendered_without_secrets_and_control_characters(report: DriftReport) -> None:
     """The same report gives the same bytes, shows no secret, and cannot command a terminal."""

@@ -38,7 +38,7 @@ def test_the_agreed_output_is_as_the_schema_says(strict: jsonschema.Draft202012V
     assert [name for name in sorted(named) if f'"{name}"' not in text] == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(report=reports)
 def test_any_report_is_as_the_schema_says(report: DriftReport, strict: jsonschema.Draft202012Validator) -> None:
     """Whatever is in it, with what is nobody's drift and without."""

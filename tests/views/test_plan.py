@@ -83,7 +83,7 @@ def test_empty_plan() -> None:
     assert "Digest" not in text
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(plans)
 def test_any_plan_is_rendered_alike_twice(plan: Plan) -> None:
     """The same plan gives the same bytes, in every format, and nothing raises."""
@@ -91,7 +91,7 @@ def test_any_plan_is_rendered_alike_twice(plan: Plan) -> None:
         assert render(plan) == render(plan)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(plans)
 def test_no_secret_in_any_view(plan: Plan) -> None:
     """Neither a secret's text nor its fingerprint stands in any output."""
@@ -99,7 +99,7 @@ def test_no_secret_in_any_view(plan: Plan) -> None:
         assert CANARY not in render(plan)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(plans)
 def test_text_holds_no_control_characters(plan: Plan) -> None:
     """What comes from Git or from targets cannot command a terminal."""
@@ -107,7 +107,7 @@ def test_text_holds_no_control_characters(plan: Plan) -> None:
         assert line.isprintable()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(plans)
 def test_json_is_read_back(plan: Plan) -> None:
     """The JSON output is JSON, with the plan's digest."""
@@ -165,7 +165,7 @@ def test_long_lists_are_folded_in_comments_and_counted_in_text() -> None:
     assert len(json.loads(plan_json.render(plan))["kept"]) == 100
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(plans)
 def test_markdown_always_fits(plan: Plan) -> None:
     """No plan exceeds the limit."""

@@ -118,7 +118,7 @@ def test_what_else_is_to_be_done_is_listed() -> None:
     assert (len(lines), lines[-1]) == (51, "  … and 10 more")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(changes, max_size=5), st.lists(changes, max_size=5))
 def test_any_difference_is_told_without_secrets(before: list[Change], after: list[Change]) -> None:
     """It says something just where something differs, on printable lines, and no secret in any form."""

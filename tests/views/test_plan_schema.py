@@ -51,7 +51,7 @@ def test_the_agreed_output_is_as_the_schema_says(strict: jsonschema.Draft202012V
     assert [name for name in sorted(named) if f'"{name}"' not in used] == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(plan=plans)
 def test_any_plan_is_as_the_schema_says(plan: Plan, strict: jsonschema.Draft202012Validator) -> None:
     """Whatever is in it."""

@@ -127,7 +127,7 @@ def test_problems_are_sorted_by_place() -> None:
     assert problems.count_line(found) == "1 error, 1 warning"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(st.text(max_size=9), st.text(max_size=9)), min_size=1, max_size=5))
 def test_columns_line_up(rows: list[tuple[str, str]]) -> None:
     """The second column begins at the same place in every row, wide characters counted as two."""

@@ -80,7 +80,7 @@ def planned(files: dict[str, str], folder: Path) -> Plan:
     return compare(None, head, parts.renderers(head.targets), Rails())
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(data=st.data(), documents=repos())
 def test_a_plan_does_not_depend_on_where_documents_stand(data: Any, documents: list[dict[str, Any]]) -> None:
     """Another layout of the same documents gives the same digest, and the same bytes."""
