@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,9 @@ from reconciler.core.change import Action, Change, Step
 from reconciler.core.driver import Done
 from reconciler.core.errors import ConflictError
 from reconciler.core.resources import Health
-from reconciler.targets.local.process.commands import Supervisor
-from reconciler.targets.local.process.layout import BELONGS_TO
+from reconciler.targets.local.process.commands import Supervisor, control_socket
+from reconciler.targets.local.process.layout import BELONGS_TO, lock_holder
+from reconciler.targets.local.process.look import look
 
 from .harness import score, until
 
@@ -49,6 +51,29 @@ def test_killed_supervisor_comes_back_with_its_port(bench):
     assert after.outputs["port"] == before.outputs["port"]
     assert score(after) == (200, "one")
     assert len(bench.processes()) == 2
+
+
+def test_a_supervisor_that_ends_while_it_is_asked_is_followed_by_another(bench):
+    """The one that took the connection is gone before it answers: whoever asked starts the next one."""
+    bench.deploy(bench.deployment())
+    before = bench.state()["pid"]
+    uid = look(bench.folder()).uid
+    path = control_socket(bench.folder(), uid)
+    os.kill(before, signal.SIGSTOP)
+    connected = _sockets(path)
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(Supervisor.ensure(bench.folder(), uid).do("status")))
+    thread.start()
+    until(lambda: _sockets(path) > connected)
+    os.kill(before, 9)
+    thread.join()
+    assert [answer["pid"] for answer in answers] == [lock_holder(str(bench.folder()))]
+    assert answers[0]["pid"] != before
+
+
+def _sockets(path):
+    """How many there are at a path: the one that listens, and one for each connection."""
+    return sum(line.endswith(path) for line in Path("/proc/net/unix").read_text().splitlines())
 
 
 def test_terminated_supervisor_says_so(bench):

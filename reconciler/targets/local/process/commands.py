@@ -80,15 +80,16 @@ class Supervisor:
             OSError: It cannot be started, or does not answer in time.
         """
         deadline = time.monotonic() + _START_SECONDS
-        if lock_holder(str(folder)) is None:
-            _start(folder)
         supervisor = cls(folder, uid)
+        started = False
         while True:
+            if not started and lock_holder(str(folder)) is None:
+                started = _start(folder)
             try:
                 supervisor.do("status")
             except (ConnectionError, FileNotFoundError):
-                # Another starter's supervisor has the lock and is about to answer.
-                if time.monotonic() > deadline or lock_holder(str(folder)) is None:
+                # Another starter's supervisor has the lock and is about to answer, or one that ends had it until now.
+                if time.monotonic() > deadline or (started and lock_holder(str(folder)) is None):
                     raise
                 time.sleep(0.01)
             else:
@@ -106,8 +107,12 @@ class Supervisor:
         return answer["state"]
 
 
-def _start(folder: Path) -> None:
-    """Starts a supervisor that outlives this process and shares nothing with it: session, descriptors, environment."""
+def _start(folder: Path) -> bool:
+    """Starts a supervisor that outlives this process and shares nothing with it: session, descriptors, environment.
+
+    Returns:
+        Whether it is there; False if another one has the folder.
+    """
     package = Path(next(iter(reconciler.__path__))).parent
     process = subprocess.run(
         [sys.executable, "-S", "-P", "-m", "reconciler.targets.local.process.supervisor", str(folder)],
@@ -123,3 +128,4 @@ def _start(folder: Path) -> None:
     if process.returncode not in (0, 2):
         said = process.stdout.decode(errors="replace").strip()
         raise OSError(f"the supervisor of {folder.name} did not start: {said[-1000:]}")
+    return process.returncode == 0
