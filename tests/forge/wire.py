@@ -130,6 +130,7 @@ UNEXPECTED = Answer(599, {"message": "no such call"})
 def _server(wire: Wire) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             parts = urlsplit(self.path)

@@ -83,6 +83,7 @@ def answering(certificate: Path, key: Path) -> Iterator[Ingestion]:
 def _handler(ingestion: Ingestion) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))

@@ -45,6 +45,7 @@ class Handler(BaseHTTPRequestHandler):
     """See Server."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: Server
 
     def log_message(self, format: str, *args: object) -> None:

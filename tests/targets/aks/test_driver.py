@@ -351,6 +351,7 @@ class Pod(BaseHTTPRequestHandler):
     """What runs in a pod: answers with the headers it got."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
         """Gives headers and body back."""
