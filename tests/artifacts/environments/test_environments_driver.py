@@ -255,11 +255,11 @@ def test_index_out_of_reach(bench: Bench) -> None:
     ("status", "kind"),
     [
         (401, AccessError),
-        (403, AccessError),
         (404, TerminalError),
         (429, ThrottledError),
-        (500, UnavailableError),
         (503, UnavailableError),
+        pytest.param(403, AccessError, marks=pytest.mark.long),
+        pytest.param(500, UnavailableError, marks=pytest.mark.long),
     ],
 )
 def test_answers_of_the_index(bench: Bench, status: int, kind: type[TargetError]) -> None:
@@ -340,7 +340,9 @@ time.sleep(60)
 """
 
 
-@pytest.mark.parametrize("stage", ["request.json", "venv", "venv/lib"])
+@pytest.mark.parametrize(
+    "stage", ["venv", *(pytest.param(name, marks=pytest.mark.long) for name in ("request.json", "venv/lib"))]
+)
 def test_killed_in_the_middle(bench: Bench, stage: str) -> None:
     """After a kill -9 of the whole program at any stage, the next one builds the environment whole."""
     root = str(Path(__file__).parents[3])

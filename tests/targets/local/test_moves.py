@@ -21,8 +21,15 @@ def moving(bench, name="fresh", **settings):
     return deployment, {"action": Action.CREATE, "moved_from": bench.id("diabetes")}
 
 
-@pytest.mark.parametrize("fixed", [True, False])
-@pytest.mark.parametrize("keep_alive", [True, False])
+@pytest.mark.parametrize(
+    ("fixed", "keep_alive"),
+    [
+        (True, False),
+        (False, True),
+        pytest.param(True, True, marks=pytest.mark.long),
+        pytest.param(False, False, marks=pytest.mark.long),
+    ],
+)
 def test_a_move_loses_no_request(bench, fixed, keep_alive):
     """The same port answers throughout, whether it was asked for or chosen: first the old name, then the new one."""
     port = free_port() if fixed else None
