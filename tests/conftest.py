@@ -27,7 +27,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Each worker begins to read at another folder: in a new clone, none compiles what another one has compiled."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
     if int(worker) and [Path(each) for each in config.args] == [Path("tests")]:
-        parts = sorted(str(path) for path in Path("tests").iterdir() if path.is_dir() and path.name[0] not in "_.")
+        parts = sorted(
+            str(path)
+            for path in Path("tests").iterdir()
+            if path.match("[a-z]*") and (path.is_dir() or path.match("test_*.py"))
+        )
         first = int(worker) * len(parts) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
         config.args[:] = parts[first:] + parts[:first]
 
