@@ -28,7 +28,7 @@ test: setup
 	$(BIN)/python -m pytest -n 4 --dist worksteal -m "not long" --durations=15
 
 test-long: setup
-	$(BIN)/python -m pytest -n 2 -m long --timeout=900 --durations=30
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m long --timeout=900 --durations=30
 
 # On the cluster that KUBECONFIG names, in namespaces that are made for it and go afterwards.
 test-live: setup

@@ -8,6 +8,7 @@ How a change is carried out is `core.rollout`'s, what is recorded of it `core.re
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import attrgetter
 
 from reconciler.core.change import Action, Blocked, Change, Drift, Plan, Refusal
 from reconciler.core.estimate import estimate
@@ -23,6 +24,8 @@ from reconciler.core.situation import Memo, Situation
 from reconciler.core.values import digest
 from reconciler.core.wanted import wanted
 
+_ID = attrgetter("id")
+
 
 def plan(situation: Situation, memo: Memo | None = None) -> Plan:
     """The plan for a situation.
@@ -33,7 +36,7 @@ def plan(situation: Situation, memo: Memo | None = None) -> Plan:
     Raises:
         InvalidError: Resources depend on each other in a circle.
     """
-    by_id = {desired.id: desired for desired in situation.desired}
+    by_id = dict(zip(map(_ID, situation.desired), situation.desired, strict=True))
     moves = moves_of(situation, by_id)
     remembered = memo.outcomes if memo is not None else {}
     # What must be there first; what is remembered has no unknowns, so it need not be searched for them.
@@ -47,7 +50,7 @@ def plan(situation: Situation, memo: Memo | None = None) -> Plan:
     blocked: list[Blocked] = []
     stopped: set[ResourceId] = set()
     observations, baselines = situation.observations, situation.baselines
-    for id_ in in_order(sorted(by_id), needed):
+    for id_ in _order(needed, memo):
         desired = by_id[id_]
         observation = observations.get(id_.target)
         observed = observation.resources.get(id_) if observation else None
@@ -101,6 +104,15 @@ def plan(situation: Situation, memo: Memo | None = None) -> Plan:
         basis=situation.basis,
     )
     return with_digest(made)
+
+
+def _order(needed: Mapping[ResourceId, tuple[ResourceId, ...]], memo: Memo | None) -> Sequence[ResourceId]:
+    """Each id after those that it needs, otherwise sorted."""
+    if memo is None:
+        return in_order(sorted(needed), needed)
+    if memo.needed != needed:
+        memo.needed, memo.order = needed, in_order(sorted(needed), needed)
+    return memo.order
 
 
 def _compared(

@@ -7,6 +7,7 @@ services share (a model version, an environment) becomes one resource.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from reconciler.core.contents import Revision, Tree
@@ -182,20 +183,22 @@ class DesiredStates:
         resolution = self._resolution
         problems = list(resolution.problems)
         hosts = self._hosts(resolution.targets)
-        used = {d.target.name: d.target for d in resolution.deployments}
+        deployed = resolution.deployments
+        used = dict(zip(map(attrgetter("target.name"), deployed), map(attrgetter("target"), deployed), strict=True))
         drivers, unknown_types = self.drivers({**used, **{target.name: target for target, _ in hosts}})
         problems += unknown_types
         hosts = [(target, host) for target, host in hosts if target.name in drivers]
         incomplete = set(resolution.incomplete)
         kept: dict[str, _Rendered] = {}
         names = self.key_names()
-        for resolved in resolution.deployments:
-            driver = drivers.get(resolved.target.name)
-            if driver is None:
+        undriven = used.keys() - drivers.keys()
+        rendered_before = self._rendered.get
+        for resolved in deployed:
+            if undriven and resolved.target.name in undriven:
                 incomplete.add(resolved.service)
                 continue
             name = names(resolved.service, resolved.moved_from)
-            known = self._rendered.get(resolved.service)
+            known = rendered_before(resolved.service)
             if (
                 known is None
                 or known.resolved is not resolved
@@ -203,7 +206,7 @@ class DesiredStates:
             ):
                 deployment = _keyed(resolved, name)
                 try:
-                    resources = self._render(deployment, driver)
+                    resources = self._render(deployment, drivers[deployment.target.name])
                 except InvalidError as exc:
                     problems += exc.problems or [
                         Problem(exc.code, exc.message, deployment.position, exc.hint, f"Service/{deployment.service}")
@@ -241,7 +244,7 @@ class DesiredStates:
             revision=tree.revision,
             desired=merged,
             targets=used,
-            services=frozenset(d.service for d in resolution.deployments) | incomplete,
+            services=frozenset(map(attrgetter("service"), deployed)) | incomplete,
             incomplete=frozenset(incomplete),
             whole=not errors_of(problems),
             problems=tuple(sorted(problems, key=lambda p: p.sort_key)),
