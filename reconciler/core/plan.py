@@ -41,21 +41,21 @@ def plan(situation: Situation, memo: Memo | None = None) -> Plan:
     remembered = memo.outcomes if memo is not None else {}
     # What must be there first; what is remembered has no unknowns, so it need not be searched for them.
     needed = {
-        id_: desired.depends_on if (known := remembered.get(id_)) and known[0] is desired else needs(desired)
-        for id_, desired in by_id.items()
+        id_: desired.depends_on if known and known[0] is desired else needs(desired)
+        for (id_, desired), known in zip(by_id.items(), map(remembered.get, by_id), strict=True)
     }
     changes: dict[ResourceId, Change] = {}
     drift: list[Drift] = []
     refusals: list[Refusal] = []
     blocked: list[Blocked] = []
     stopped: set[ResourceId] = set()
-    observations, baselines = situation.observations, situation.baselines
-    for id_ in _order(needed, memo):
-        desired = by_id[id_]
-        observation = observations.get(id_.target)
-        observed = observation.resources.get(id_) if observation else None
-        known = remembered.get(id_)
-        if known and known[0] is desired and known[1] is observed and known[2] is baselines.get(id_):
+    seen: dict[ResourceId, Observed] = {}
+    for observation in situation.observations.values():
+        seen |= observation.resources
+    order = _order(needed, memo)
+    sides = (map(side, order) for side in (by_id.__getitem__, seen.get, situation.baselines.get, remembered.get))
+    for id_, desired, observed, baseline, known in zip(order, *sides, strict=True):
+        if known and known[0] is desired and known[1] is observed and known[2] is baseline:
             # What is remembered needs no write, so nothing can stand against it.
             changes[id_] = known[3]
             if known[4] is not None:
@@ -68,7 +68,8 @@ def plan(situation: Situation, memo: Memo | None = None) -> Plan:
             change, drifted = _compared(situation, memo, desired, observed, changes, needed[id_])
         if drifted is not None:
             drift.append(drifted)
-        outcome = gate(situation, desired, observation, change, changes, stopped, needed[id_])
+        there = situation.observations.get(id_.target)
+        outcome = gate(situation, desired, there, change, changes, stopped, needed[id_])
         if isinstance(outcome, Refusal):
             refusals.append(outcome)
             change = _stopped(change, outcome.message)

@@ -7,7 +7,8 @@ services share (a model version, an environment) becomes one resource.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import attrgetter
+from itertools import compress
+from operator import attrgetter, is_not
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from reconciler.core.contents import Revision, Tree
@@ -233,11 +234,11 @@ class DesiredStates:
                     incomplete.add(service)
                     continue
             rendered += resources
-            primary = deployment.auth.primary if deployment.auth.enabled else None
-            # Without what fills references in, only what is no reference can be a key.
-            key = primary if self.secrets is None else self._secret(primary)
-            if isinstance(key, Secret) and key.text is not None:
-                keys[service] = key
+            if deployment.auth.enabled and (primary := deployment.auth.primary) is not None:
+                # Without what fills references in, only what is no reference can be a key.
+                key = primary if self.secrets is None else self._secret(primary)
+                if isinstance(key, Secret) and key.text is not None:
+                    keys[service] = key
         merged, clashes = self._merge(rendered)
         problems += clashes
         return DesiredState(
@@ -346,9 +347,10 @@ class DesiredStates:
                 warnings = tuple(dict.fromkeys(w for d in group for w in d.warnings))
                 merged[id_] = replace(first, service="", warnings=warnings, policy=policy)
         known = self._merged
-        for id_, one in merged.items():
+        new = map(is_not, map(known.get, merged), merged.values())
+        for id_, one in list(compress(merged.items(), new)):
             before = known.get(id_)
-            if before is not None and before is not one and before == one:
+            if before is not None and before == one:
                 merged[id_] = before
         self._merged = merged
         return tuple(merged.values()), problems

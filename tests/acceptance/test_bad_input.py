@@ -204,7 +204,13 @@ def rows(home: Home) -> object:
     return {table: found for table, found in home.record().items() if found}
 
 
-@pytest.mark.parametrize("name", OFFLINE)
+# To make a hundred thousand files takes longer than to refuse them.
+SLOW = {"100,000 files"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name in SLOW else name for name in OFFLINE]
+)
 def test_bad_input_is_told_and_changes_nothing(home: Home, name: str) -> None:
     """Message with place and way out, exit code, no traceback; target and record are as they were."""
     changed_nothing(home, OFFLINE[name], name)

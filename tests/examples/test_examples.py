@@ -223,7 +223,9 @@ def test_an_example_is_planned(stage: Stage, example: Example):
     stage.copy(EXAMPLES / example.folder)
     plan = stage.good("plan", "-o", "json")
     assert f"local/process/{example.service}" in plan
-    assert example.warning in stage.good("validate") + stage("validate").stderr
+    validated = stage("validate")
+    assert validated.returncode == 0, validated.stderr
+    assert example.warning in validated.stdout + validated.stderr
 
 
 def test_every_example_is_played():

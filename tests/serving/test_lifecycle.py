@@ -35,7 +35,7 @@ PID = "import os\ndef init(): pass\ndef run(data): return os.getpid()"
             "needs an Azure ML",
         ),
         ("import inference_schema.parameter_types.spark_parameter_type", "a Java runtime"),
-        ("from sklearn.externals import six", "add six"),
+        pytest.param("from sklearn.externals import six", "add six", marks=pytest.mark.long),
     ],
 )
 def test_a_script_that_cannot_start_ends_with_3_and_the_reason(serve, script, words, without_six):

@@ -40,7 +40,9 @@ def models(tmp_path):
     return root
 
 
-@pytest.mark.parametrize("below", ["", "ridge/12"], ids=["several-models", "one-model"])
+@pytest.mark.parametrize(
+    "below", [pytest.param("", id="several-models", marks=pytest.mark.long), pytest.param("ridge/12", id="one-model")]
+)
 def test_a_script_of_the_retired_sdk_runs_unchanged(serve, models, below):
     """`azureml.core`, `sklearn.externals` and the collector are there; the model's path is found."""
     server = serve(SEED, env={"AZUREML_MODEL_DIR": str(models / below)})

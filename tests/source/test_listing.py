@@ -62,7 +62,7 @@ def _edit(repo: Repo, chance: random.Random) -> None:
             link.symlink_to(chance.choice(["models/m.yaml", "nowhere", "services", ".hidden"]))
 
 
-@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 8))])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 8))])
 def test_what_follows_is_what_a_walk_finds(many: Repo, opened: Opener, seed: int) -> None:
     """Files changed, added, moved, removed, folders in place of files, dots and links: with and without a memory."""
     chance = random.Random(seed)
