@@ -36,11 +36,12 @@ def listed(source: Source) -> tuple[Listed, ...]:
 def _edit(repo: Repo, chance: random.Random) -> None:
     """One change as people make them."""
     folder = repo.folder
-    there = sorted(p for p in folder.rglob("*.yaml") if ".git" not in p.parts)
+    found = sorted(p for p in folder.rglob("*.yaml") if ".git" not in p.parts)
+    there = [p for p in found if p.is_symlink() or p.is_file()]
     name = f"{chance.randrange(10**6)}"
     match chance.randrange(10):
         case 0 | 1 | 2:
-            chance.choice(there).write_text(name)
+            chance.choice([p for p in there if not p.is_symlink()]).write_text(name)
         case 3:
             repo.write({f"services/n{name}.yaml": name})
         case 4:
