@@ -1,5 +1,6 @@
 """What scripts find: stand-ins of retired packages, model folders, environment variables, old pickles."""
 
+import json
 import pickle
 import zlib
 
@@ -49,6 +50,53 @@ def test_a_script_of_the_retired_sdk_runs_unchanged(serve, models, below):
     path, joblib, content = server.client.post("/score", content="x").json()
     assert path == str(models / "ridge" / "12" / "ridge.pkl")
     assert (joblib, content) == ("joblib", "version 12")
+
+
+AUTOMATED = """
+import json, logging, os, pickle
+import joblib
+import numpy as np
+import azureml.automl.core, azureml.train.automl
+from azureml.core.dataset import Dataset
+from azureml.automl.core.shared import logging_utilities, log_server
+from azureml.telemetry import INSTRUMENTATION_KEY
+from inference_schema.schema_decorators import input_schema, output_schema
+from inference_schema.parameter_types.numpy_parameter_type import NumpyParameterType
+try:
+    log_server.enable_telemetry(INSTRUMENTATION_KEY)
+    log_server.set_verbosity("INFO")
+    logger = logging.getLogger("azureml.automl.core.scoring_script")
+except:
+    pass
+def init():
+    global model
+    path = os.path.join(os.getenv("AZUREML_MODEL_DIR"), "model.pkl")
+    parts = os.path.normpath(path).split(os.sep)
+    log_server.update_custom_dimensions({"model_name": parts[-3], "model_version": parts[-2]})
+    try:
+        logger.info("Loading model from path.")
+        model = joblib.load(path)
+    except Exception as e:
+        logging_utilities.log_traceback(e, logger)
+        raise
+@input_schema("data", NumpyParameterType(np.array([[1.0]])))
+@output_schema(NumpyParameterType(np.array([1.0])))
+def run(data):
+    return json.dumps({"result": (model["factor"] * data).tolist()})
+"""
+
+
+def test_a_script_that_automated_ml_generated_runs_unchanged(serve, models):
+    """Its telemetry goes nowhere; a model that cannot be loaded stands in the log with its traceback."""
+    folder = models / "best" / "3"
+    folder.mkdir(parents=True)
+    server = serve(AUTOMATED, wait=None, env={"AZUREML_MODEL_DIR": str(folder)})
+    assert server.process.wait(100) == 3
+    server.logged("No such file or directory")
+    (folder / "model.pkl").write_bytes(pickle.dumps({"factor": 2}))
+    server = serve(AUTOMATED, env={"AZUREML_MODEL_DIR": str(folder)})
+    answer = server.client.post("/score", json={"data": [[3.0]]}).json()
+    assert json.loads(answer) == {"result": [[6.0]]}
 
 
 def test_model_paths_follow_azure_mls_rules(models, monkeypatch):

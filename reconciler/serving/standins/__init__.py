@@ -5,10 +5,13 @@ really installed always wins, module by module. What is offered is the table bel
 
 | a script's import | becomes |
 |---|---|
-| `azureml.core`, `.model`, `.workspace`, `.run`, `.environment` | `Model.get_model_path`; the rest says why it cannot |
+| `azureml.core`, `.model` | `Model.get_model_path`; the rest says why it cannot |
+| `azureml.core.workspace`, `.run`, `.environment`, `.experiment`, `.dataset`, `.datastore` | the same |
 | `azureml.contrib.services`, `.aml_request`, `.aml_response` | `AMLRequest`, `AMLResponse`, `rawhttp` on werkzeug |
 | `azureml_inference_server_http.api.aml_request`, `.aml_response` | the same |
 | `azureml.monitoring`, `azureml.ai.monitoring`, `.context` | data collectors that collect nothing |
+| `azureml.automl.core.shared.log_server`, `.logging_utilities`, `azureml.telemetry` | telemetry that goes nowhere |
+| `azureml.train.automl` | nothing; scripts import it for the sake of their model |
 | `sklearn.externals.joblib`, `sklearn.externals.six` | `joblib`, `six` |
 """
 
@@ -32,6 +35,9 @@ MODULES: Final[dict[str, str | None]] = {
     "azureml.core.workspace": "core",
     "azureml.core.run": "core",
     "azureml.core.environment": "core",
+    "azureml.core.experiment": "core",
+    "azureml.core.dataset": "core",
+    "azureml.core.datastore": "core",
     "azureml.contrib": None,
     "azureml.contrib.services": None,
     "azureml.contrib.services.aml_request": "raw",
@@ -41,6 +47,14 @@ MODULES: Final[dict[str, str | None]] = {
     "azureml_inference_server_http.api.aml_request": "raw",
     "azureml_inference_server_http.api.aml_response": "raw",
     "azureml.monitoring": "monitoring",
+    "azureml.automl": None,
+    "azureml.automl.core": None,
+    "azureml.automl.core.shared": None,
+    "azureml.automl.core.shared.log_server": "automl",
+    "azureml.automl.core.shared.logging_utilities": "automl",
+    "azureml.telemetry": "automl",
+    "azureml.train": None,
+    "azureml.train.automl": None,
     "azureml.ai": None,
     "azureml.ai.monitoring": "monitoring",
     "azureml.ai.monitoring.context": "monitoring",
