@@ -113,11 +113,12 @@ class Home:
             return {t: database.execute(f"select * from {t}").fetchall() for t in tables if t not in VOLATILE}
 
     def target(self) -> dict[str, tuple[int, int]]:
-        """Every file of the services and registries with its size and time."""
+        """Every file of the services and registries with its size and time, but for what a worker writes by itself."""
         found: dict[str, tuple[int, int]] = {}
         for part in ("services", "models", "model-roots", "environments"):
             for path in sorted((self.state / part).rglob("*")):
-                if "venv" in path.parts or path.name.startswith("log") or path.is_socket():
+                own = path.name == "metrics" or path.name.startswith("log")
+                if "venv" in path.parts or own or path.is_socket():
                     continue
                 status = path.lstat()
                 found[str(path.relative_to(self.state))] = (status.st_size, status.st_mtime_ns)
