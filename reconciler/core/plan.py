@@ -8,7 +8,6 @@ How a change is carried out is `core.rollout`'s, what is recorded of it `core.re
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from operator import attrgetter
 
 from reconciler.core.change import Action, Blocked, Change, Drift, Plan, Refusal
 from reconciler.core.estimate import estimate
@@ -24,8 +23,6 @@ from reconciler.core.situation import Memo, Situation
 from reconciler.core.values import digest
 from reconciler.core.wanted import wanted
 
-_ID = attrgetter("id")
-
 
 def plan(situation: Situation, memo: Memo | None = None) -> Plan:
     """The plan for a situation.
@@ -36,26 +33,26 @@ def plan(situation: Situation, memo: Memo | None = None) -> Plan:
     Raises:
         InvalidError: Resources depend on each other in a circle.
     """
-    by_id = dict(zip(map(_ID, situation.desired), situation.desired, strict=True))
+    by_id = {desired.id: desired for desired in situation.desired}
     moves = moves_of(situation, by_id)
     remembered = memo.outcomes if memo is not None else {}
     # What must be there first; what is remembered has no unknowns, so it need not be searched for them.
     needed = {
-        id_: desired.depends_on if known and known[0] is desired else needs(desired)
-        for (id_, desired), known in zip(by_id.items(), map(remembered.get, by_id), strict=True)
+        id_: desired.depends_on if (known := remembered.get(id_)) and known[0] is desired else needs(desired)
+        for id_, desired in by_id.items()
     }
     changes: dict[ResourceId, Change] = {}
     drift: list[Drift] = []
     refusals: list[Refusal] = []
     blocked: list[Blocked] = []
     stopped: set[ResourceId] = set()
-    seen: dict[ResourceId, Observed] = {}
-    for observation in situation.observations.values():
-        seen |= observation.resources
-    order = _order(needed, memo)
-    sides = (map(side, order) for side in (by_id.__getitem__, seen.get, situation.baselines.get, remembered.get))
-    for id_, desired, observed, baseline, known in zip(order, *sides, strict=True):
-        if known and known[0] is desired and known[1] is observed and known[2] is baseline:
+    observations, baselines = situation.observations, situation.baselines
+    for id_ in in_order(sorted(by_id), needed):
+        desired = by_id[id_]
+        observation = observations.get(id_.target)
+        observed = observation.resources.get(id_) if observation else None
+        known = remembered.get(id_)
+        if known and known[0] is desired and known[1] is observed and known[2] is baselines.get(id_):
             # What is remembered needs no write, so nothing can stand against it.
             changes[id_] = known[3]
             if known[4] is not None:
@@ -68,8 +65,7 @@ def plan(situation: Situation, memo: Memo | None = None) -> Plan:
             change, drifted = _compared(situation, memo, desired, observed, changes, needed[id_])
         if drifted is not None:
             drift.append(drifted)
-        there = situation.observations.get(id_.target)
-        outcome = gate(situation, desired, there, change, changes, stopped, needed[id_])
+        outcome = gate(situation, desired, observation, change, changes, stopped, needed[id_])
         if isinstance(outcome, Refusal):
             refusals.append(outcome)
             change = _stopped(change, outcome.message)
@@ -105,15 +101,6 @@ def plan(situation: Situation, memo: Memo | None = None) -> Plan:
         basis=situation.basis,
     )
     return with_digest(made)
-
-
-def _order(needed: Mapping[ResourceId, tuple[ResourceId, ...]], memo: Memo | None) -> Sequence[ResourceId]:
-    """Each id after those that it needs, otherwise sorted."""
-    if memo is None:
-        return in_order(sorted(needed), needed)
-    if memo.needed != needed:
-        memo.needed, memo.order = needed, in_order(sorted(needed), needed)
-    return memo.order
 
 
 def _compared(

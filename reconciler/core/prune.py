@@ -41,11 +41,11 @@ def unwanted(
     changes: list[Change] = []
     kept: list[Kept] = []
     refusals: list[Refusal] = []
-    candidates = set(situation.baselines.keys() - wanted.keys())
+    candidates = {id_ for id_ in situation.baselines if id_ not in wanted}
     for observation in situation.observations.values():
-        resources = observation.resources
-        others = resources.keys() - wanted.keys()
-        candidates |= {id_ for id_ in others if resources[id_].owned_by(situation.installation)}
+        candidates |= {
+            i for i, o in observation.resources.items() if i not in wanted and o.owned_by(situation.installation)
+        }
     surplus = _surplus(situation, candidates)
     outcomes = {
         id_: _verdict(situation, id_, situation.baselines.get(id_), arrivals, surplus)

@@ -106,16 +106,8 @@ class Situation:
 
 @dataclass(slots=True)
 class Memo:
-    """Outcomes of the last plan by resource; reused where all three sides are the very same objects.
-
-    Args:
-        needed: What each needed in the last plan; while that is the same, so is `order`.
-    """
+    """Outcomes of the last plan by resource; reused where all three sides are the very same objects."""
 
     outcomes: dict[ResourceId, tuple[Desired, Observed | None, Baseline | None, Change, Drift | None]] = field(
         default_factory=dict[ResourceId, "tuple[Desired, Observed | None, Baseline | None, Change, Drift | None]"]
     )
-    needed: Mapping[ResourceId, tuple[ResourceId, ...]] = field(
-        default_factory=dict[ResourceId, tuple[ResourceId, ...]]
-    )
-    order: Sequence[ResourceId] = ()

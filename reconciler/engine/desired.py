@@ -7,8 +7,6 @@ services share (a model version, an environment) becomes one resource.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import compress
-from operator import attrgetter, is_not
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from reconciler.core.contents import Revision, Tree
@@ -184,22 +182,20 @@ class DesiredStates:
         resolution = self._resolution
         problems = list(resolution.problems)
         hosts = self._hosts(resolution.targets)
-        deployed = resolution.deployments
-        used = dict(zip(map(attrgetter("target.name"), deployed), map(attrgetter("target"), deployed), strict=True))
+        used = {d.target.name: d.target for d in resolution.deployments}
         drivers, unknown_types = self.drivers({**used, **{target.name: target for target, _ in hosts}})
         problems += unknown_types
         hosts = [(target, host) for target, host in hosts if target.name in drivers]
         incomplete = set(resolution.incomplete)
         kept: dict[str, _Rendered] = {}
         names = self.key_names()
-        undriven = used.keys() - drivers.keys()
-        rendered_before = self._rendered.get
-        for resolved in deployed:
-            if undriven and resolved.target.name in undriven:
+        for resolved in resolution.deployments:
+            driver = drivers.get(resolved.target.name)
+            if driver is None:
                 incomplete.add(resolved.service)
                 continue
             name = names(resolved.service, resolved.moved_from)
-            known = rendered_before(resolved.service)
+            known = self._rendered.get(resolved.service)
             if (
                 known is None
                 or known.resolved is not resolved
@@ -207,7 +203,7 @@ class DesiredStates:
             ):
                 deployment = _keyed(resolved, name)
                 try:
-                    resources = self._render(deployment, drivers[deployment.target.name])
+                    resources = self._render(deployment, driver)
                 except InvalidError as exc:
                     problems += exc.problems or [
                         Problem(exc.code, exc.message, deployment.position, exc.hint, f"Service/{deployment.service}")
@@ -234,18 +230,18 @@ class DesiredStates:
                     incomplete.add(service)
                     continue
             rendered += resources
-            if deployment.auth.enabled and (primary := deployment.auth.primary) is not None:
-                # Without what fills references in, only what is no reference can be a key.
-                key = primary if self.secrets is None else self._secret(primary)
-                if isinstance(key, Secret) and key.text is not None:
-                    keys[service] = key
+            primary = deployment.auth.primary if deployment.auth.enabled else None
+            # Without what fills references in, only what is no reference can be a key.
+            key = primary if self.secrets is None else self._secret(primary)
+            if isinstance(key, Secret) and key.text is not None:
+                keys[service] = key
         merged, clashes = self._merge(rendered)
         problems += clashes
         return DesiredState(
             revision=tree.revision,
             desired=merged,
             targets=used,
-            services=frozenset(map(attrgetter("service"), deployed)) | incomplete,
+            services=frozenset(d.service for d in resolution.deployments) | incomplete,
             incomplete=frozenset(incomplete),
             whole=not errors_of(problems),
             problems=tuple(sorted(problems, key=lambda p: p.sort_key)),
@@ -347,10 +343,9 @@ class DesiredStates:
                 warnings = tuple(dict.fromkeys(w for d in group for w in d.warnings))
                 merged[id_] = replace(first, service="", warnings=warnings, policy=policy)
         known = self._merged
-        new = map(is_not, map(known.get, merged), merged.values())
-        for id_, one in list(compress(merged.items(), new)):
+        for id_, one in merged.items():
             before = known.get(id_)
-            if before is not None and before == one:
+            if before is not None and before is not one and before == one:
                 merged[id_] = before
         self._merged = merged
         return tuple(merged.values()), problems

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from operator import is_
 
 from reconciler.core.dataclass import replace
 from reconciler.core.driver import Driver
@@ -42,11 +41,9 @@ class Observer:
             observation = driver.observe(known)
         except TargetError as exc:
             return Observation(driver.target, Completeness.UNAVAILABLE, missing=exc.message)
-        seen, resources = self._seen, observation.resources
-        if all(map(is_, map(seen.get, resources), resources.values())):
-            return replace(observation, resources=dict(resources))
         same: dict[ResourceId, Observed] = {}
-        for id_, observed in resources.items():
+        seen = self._seen
+        for id_, observed in observation.resources.items():
             before = seen.get(id_)
             if before is None or before is observed or before != observed:
                 same[id_] = observed
