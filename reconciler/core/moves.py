@@ -172,13 +172,10 @@ class _Gone:
 
 def pointed_out(
     situation: Situation, changes: Iterable[Change], removals: Iterable[Change], kept: Iterable[Kept]
-) -> tuple[list[Change], list[Problem]]:
-    """The changes, and a warning with the line to add for each creation that looks like the other half of a removal."""
-    listed = list(changes)
-    created = [c for c in listed if c.action is Action.CREATE and c.moved_from is None and c.desired is not None]
+) -> tuple[dict[ResourceId, Change], list[Problem]]:
+    """Each creation that looks like the other half of a removal, saying so, and a warning with the line to add."""
+    created = [c for c in changes if c.action is Action.CREATE and c.moved_from is None and c.desired is not None]
     gone = _by_content(situation, removals, kept) if created else {}
-    if not gone:
-        return listed, []
     told: dict[ResourceId, Change] = {}
     warnings: list[Problem] = []
     for change in created:
@@ -188,7 +185,7 @@ def pointed_out(
             reason = f"{change.reason}; same content as {found.id}, which goes: renamed?"
             told[change.id] = replace(change, reason=reason)
             warnings.append(_warning(situation, change, found))
-    return [told.get(change.id, change) for change in listed], warnings
+    return told, warnings
 
 
 def _content(situation: Situation, id_: ResourceId, spec: Spec) -> str:

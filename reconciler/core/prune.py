@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from reconciler.core.change import Action, Change, Disruption, Kept, Refusal, Way
 from reconciler.core.dataclass import dataclass, field
 from reconciler.core.moves import Moves, is_protected, keeps_endpoint
-from reconciler.core.resources import Baseline, Desired, Health, Observed, ResourceId
+from reconciler.core.resources import Baseline, Health, Observed, ResourceId
 from reconciler.core.situation import Situation
 
 
@@ -31,21 +31,20 @@ class Arrivals:
 
 
 def unwanted(
-    situation: Situation, wanted: Mapping[ResourceId, Desired], arrivals: Arrivals
+    situation: Situation, outside: Iterable[ResourceId], arrivals: Arrivals
 ) -> tuple[list[Change], list[Kept], list[Refusal]]:
     """Changes, kept resources and refusals for everything of ours that Git does not name.
 
     A resource is deleted only if the observation is complete, the mark says that it is ours, and a record of ours
     says so too; a mark without record is recorded first, a record without resource is forgotten.
+
+    Args:
+        outside: Everything that is recorded or seen, whoever's it is, and that Git does not name.
     """
     changes: list[Change] = []
     kept: list[Kept] = []
     refusals: list[Refusal] = []
-    candidates = {id_ for id_ in situation.baselines if id_ not in wanted}
-    for observation in situation.observations.values():
-        candidates |= {
-            i for i, o in observation.resources.items() if i not in wanted and o.owned_by(situation.installation)
-        }
+    candidates = {id_ for id_ in outside if id_ in situation.baselines or _is_ours(situation, id_)}
     surplus = _surplus(situation, candidates)
     outcomes = {
         id_: _verdict(situation, id_, situation.baselines.get(id_), arrivals, surplus)
@@ -125,6 +124,13 @@ def _verdict(
         moved_to=new,
         successor=successor,
     )
+
+
+def _is_ours(situation: Situation, id_: ResourceId) -> bool:
+    """Whether what stands there carries our mark."""
+    observation = situation.observations.get(id_.target)
+    observed = observation.resources.get(id_) if observation is not None else None
+    return observed is not None and observed.owned_by(situation.installation)
 
 
 def _unused(outcome: Kept | Refusal) -> bool:

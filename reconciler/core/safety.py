@@ -15,17 +15,20 @@ from reconciler.core.situation import Situation
 APPROVE = Way("to let exactly this through, here and in the daemon", command="reconciler approve DIGEST")
 
 
-def refusals_of(situation: Situation, changes: Sequence[Change]) -> list[Refusal]:
-    """What the rails say of a set of changes, target by target."""
+def refusals_of(situation: Situation, doing: Iterable[Change], everything: Sequence[Change]) -> list[Refusal]:
+    """What the rails say of a set of changes, target by target.
+
+    Args:
+        doing: Those that do something; no rail has anything against what stays as it is.
+        everything: With those that do nothing.
+    """
     by_target: dict[str, list[Change]] = defaultdict(list)
-    for change in changes:
-        # Most of a plan stays as it is, which no rail has anything against.
-        if change.action is not Action.NOOP or change.steps:
-            by_target[change.id.target].append(change)
+    for change in doing:
+        by_target[change.id.target].append(change)
     found: list[Refusal] = []
     for target, of_target in sorted(by_target.items()):
         found += _too_much(situation, target, of_target)
-        found += _emptied(situation, target, of_target, changes)
+        found += _emptied(situation, target, of_target, everything)
         found += _for_good(situation, target, of_target)
         found += _from_elsewhere(situation, target, of_target)
         found += _unapproved(situation, target, of_target)

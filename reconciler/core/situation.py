@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from reconciler.core.basis import Basis
-from reconciler.core.change import Change, Drift
 from reconciler.core.contents import Revision
 from reconciler.core.dataclass import dataclass, field
 from reconciler.core.deployment import Deployment
 from reconciler.core.driver import Capabilities
 from reconciler.core.problems import Problem
-from reconciler.core.resources import Baseline, Desired, Observation, Observed, ResourceId
+from reconciler.core.resources import Baseline, Desired, Observation, ResourceId
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +101,3 @@ class Situation:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     basis: Basis | None = None
-
-
-@dataclass(slots=True)
-class Memo:
-    """Outcomes of the last plan by resource; reused where all three sides are the very same objects."""
-
-    outcomes: dict[ResourceId, tuple[Desired, Observed | None, Baseline | None, Change, Drift | None]] = field(
-        default_factory=dict[ResourceId, "tuple[Desired, Observed | None, Baseline | None, Change, Drift | None]"]
-    )

@@ -16,6 +16,7 @@ from reconciler.core.contents import Tree
 from reconciler.core.dataclass import dataclass, field, replace
 from reconciler.core.deployment import Target
 from reconciler.core.driver import Driver
+from reconciler.core.memo import Memo
 from reconciler.core.plan import plan
 from reconciler.core.problems import Problem
 from reconciler.core.report import Report, ReportMemo, report_of
@@ -23,7 +24,7 @@ from reconciler.core.resources import Baseline, Observation, ResourceId
 from reconciler.core.reviewed import only
 from reconciler.core.safety import standing
 from reconciler.core.secrets import Secret
-from reconciler.core.situation import Memo, Origin, Rails
+from reconciler.core.situation import Origin, Rails
 from reconciler.engine.apply import Apply
 from reconciler.engine.approvals import begin, demanded, finish, live, remember_demands
 from reconciler.engine.clock import Cancel, Clock

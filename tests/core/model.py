@@ -12,6 +12,7 @@ from reconciler.core.change import Action, Change, Plan
 from reconciler.core.contents import Revision
 from reconciler.core.diff import assign
 from reconciler.core.driver import Capabilities
+from reconciler.core.memo import Memo
 from reconciler.core.outputs import fill_change
 from reconciler.core.plan import plan
 from reconciler.core.policy import DriftRule, FieldPolicy, Policy
@@ -96,9 +97,10 @@ class ModelTarget:
 
 @dataclass
 class Loop:
-    """A reconciler over one model target, able to die before or after any write."""
+    """A reconciler over one model target, able to die before or after any write; what it remembers changes nothing."""
 
     target: ModelTarget = field(default_factory=ModelTarget)
+    memo: Memo = field(default_factory=Memo)
     baselines: dict[ResourceId, Baseline] = field(default_factory=dict)
     revision: int = 0
 
@@ -107,7 +109,7 @@ class Loop:
         return Situation(
             **{
                 "revision": Revision(f"{self.revision:040x}"),
-                "desired": desired,
+                "desired": tuple(desired),
                 "observations": {self.target.name: self.target.observe()},
                 "capabilities": {self.target.name: self.target.capabilities},
                 "baselines": dict(self.baselines),
@@ -125,7 +127,9 @@ class Loop:
             die: Asked with the number of the write and `before` or `after`.
         """
         self.revision += 1
-        made = plan(self.situation(desired, **more))
+        situation = self.situation(desired, **more)
+        made = plan(situation, self.memo)
+        assert made == plan(situation)
         number = 0
         outputs = {c.id: c.observed.outputs for c in made.changes if c.observed is not None}
         for planned in made.effective():

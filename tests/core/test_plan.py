@@ -31,12 +31,12 @@ from reconciler.core.resources import (
 )
 from reconciler.core.safety import standing
 from reconciler.core.secrets import SecretRef, seal
-from reconciler.core.situation import Hold, Memo, Rails, Situation
+from reconciler.core.situation import Hold, Rails, Situation
 from reconciler.core.smoke import SmokeTest
 from reconciler.core.values import Unknown
 
 from .conftest import QUICK
-from .model import KIND, POLICIES, SPECS, US, Loop, ModelTarget, id_of, want
+from .model import KIND, SPECS, US, Loop, ModelTarget, id_of, want
 
 
 def served(*names: str, spec: Mapping[str, Any] | None = None, **more: Any) -> tuple[Loop, list[Desired]]:
@@ -58,7 +58,7 @@ def partial(loop: Loop, *, without: Sequence[str] = ()) -> dict[str, Observation
     return {"t": Observation("t", Completeness.PARTIAL, seen, "page 2")}
 
 
-# Order, digests, memory
+# Order, digests
 
 
 @QUICK
@@ -95,39 +95,6 @@ def test_a_plan_touches_only_what_is_wanted_or_ours(before: dict[str, Any], afte
 def replace_mark(name: str, **more: Any) -> Mark:
     """A mark that is ours but for what is said."""
     return replace(Mark(US, name, "r", "d", str(id_of(name))), **more)
-
-
-@QUICK
-@given(st.lists(st.tuples(st.sampled_from("abc"), SPECS, POLICIES, st.booleans()), min_size=1, max_size=6))
-def test_remembering_changes_nothing(rounds: list[tuple[str, Any, Policy, bool]]) -> None:
-    """A plan with a memo of earlier plans equals the plan without."""
-    loop, memo = Loop(), Memo()
-    desired: dict[str, Desired] = {}
-    for name, spec, policy, carry_out in rounds:
-        desired[name] = want(name, spec, policy=policy)
-        situation = loop.situation(list(desired.values()))
-        assert plan(situation, memo) == plan(situation) == plan(situation, memo)
-        loop.reconcile(list(desired.values()) if carry_out else [])
-    assert set(memo.outcomes) <= {id_of(name) for name in desired}
-
-
-def test_a_memo_does_not_hide_an_output_that_changed() -> None:
-    """A resource with an unknown is looked at again although nothing of its own changed."""
-    loop, memo = Loop(), Memo()
-    source, user = want("source", {"a": 1}), want("user", {"v": Unknown("t/thing/source", "/out")})
-    desired = [source, user]
-    observed = Observed(source.id, {"a": 1}, replace_mark("source", spec_digest=source.spec_digest), outputs={"out": 1})
-    mine = Observed(user.id, {"v": 1}, replace_mark("user", spec_digest=user.spec_digest))
-    baselines = {
-        source.id: Baseline(source.id, "source", {"a": 1}, {"a": 1}, outputs={"out": 1}),
-        user.id: Baseline(user.id, "user", {"v": 1}, {"v": 1}, depends_on=(source.id,)),
-    }
-    for out, wanted in ((1, {}), (2, {"user": Action.UPDATE})):
-        seen = {source.id: replace(observed, outputs={"out": out}), user.id: mine}
-        situation = loop.situation(
-            desired, baselines=baselines, observations={"t": Observation("t", Completeness.COMPLETE, seen)}
-        )
-        assert actions(plan(situation, memo)) == wanted
 
 
 def test_work_grows_with_the_number_of_resources() -> None:

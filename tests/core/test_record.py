@@ -14,6 +14,7 @@ from reconciler.core.change import Action, Carried, Change, Drift, DriftedField,
 from reconciler.core.contents import Revision
 from reconciler.core.deployment import Environment, ModelVersion
 from reconciler.core.errors import InvalidError
+from reconciler.core.memo import Memo
 from reconciler.core.order import in_order
 from reconciler.core.outputs import fill, fill_change
 from reconciler.core.plan import plan
@@ -23,7 +24,6 @@ from reconciler.core.record import confirmed, intended, undone
 from reconciler.core.report import ReportMemo, report_of
 from reconciler.core.resources import Baseline, Completeness, Health, Mark, Observation, Observed, ResourceId
 from reconciler.core.secrets import Secret, seal
-from reconciler.core.situation import Memo
 from reconciler.core.sync import Sync
 from reconciler.core.values import MISSING, Unknown
 
