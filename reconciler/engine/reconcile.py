@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any, Protocol
 
 from reconciler.core.approval import Approval, approval_of
@@ -49,6 +50,7 @@ from reconciler.engine.store import Store
 from reconciler.manifests.collecting import uncollected
 
 MAX_ROUNDS = 4
+_ID = attrgetter("id")
 
 
 def _narrowed(look: Look, options: ApplyOptions) -> Look:
@@ -115,7 +117,7 @@ class Reconciler:
         state = self.states.of(tree)
         drivers = self._in_scope(state, scope)
         baselines = self.store.baselines()
-        observations = self._observer.all(drivers, (*(d.id for d in state.desired), *baselines))
+        observations = self._observer.all(drivers, (*map(_ID, state.desired), *baselines))
         # Planning makes no cycles, and the collector's passes over thousands of services took half of its time.
         with uncollected():
             situation = situation_of(
