@@ -19,7 +19,7 @@ class Shown:
     """A target that shows what it is told to, in new objects at each look."""
 
     target: str = "t"
-    capabilities: Capabilities = Capabilities(kinds=frozenset({"thing"}))
+    capabilities: Capabilities = field(default_factory=lambda: Capabilities(kinds=frozenset({"thing"})))
     there: dict[str, int] | None = None
     asked: list[ResourceId] = field(default_factory=list)
 
