@@ -14,7 +14,8 @@ from reconciler.core.situation import Rails, Situation
 if TYPE_CHECKING:
     from reconciler.core.change import Plan
     from reconciler.core.driver import Renderer
-    from reconciler.engine.desired import DesiredState, Names
+    from reconciler.engine.desired import DesiredState
+    from reconciler.engine.keynames import Names
 
 INSTALLATION = "offline"
 
@@ -26,7 +27,9 @@ def names_after(base: DesiredState) -> Callable[[], Names]:
         before = moved_from or service
         return base.moves.get(before, before)
 
-    return lambda: name
+    from reconciler.engine.keynames import Names
+
+    return lambda: Names(name, base.moves.keys())
 
 
 def compare(base: DesiredState | None, head: DesiredState, renderers: Mapping[str, Renderer], rails: Rails) -> Plan:

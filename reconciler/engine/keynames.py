@@ -7,12 +7,30 @@ stands in the record, beside the rotation counters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from reconciler.core.dataclass import dataclass, field
 
 FACT = "key-names"
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names that the keys of services are made of, as known now.
+
+    Args:
+        of: The name for a service and what its document says it moved from.
+        others: Services that may have another than their own though their documents do not say that they moved.
+    """
+
+    of: Callable[[str, str], str]
+    others: Collection[str] = ()
+
+
+def by_document() -> Names:
+    """As far as the documents alone can tell."""
+    return Names(lambda service, moved_from: moved_from or service)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +70,11 @@ class KeyNames:
         if moved_from and not applied(service):
             return self.of(moved_from)
         return self.vacant.get(service, service)
+
+    @property
+    def others(self) -> frozenset[str]:
+        """Services that may have another name than their own."""
+        return frozenset((*self.bearers, *self.vacant))
 
     def moved(self, service: str, before: str) -> KeyNames:
         """The names once a service serves under another one."""

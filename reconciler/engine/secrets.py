@@ -82,6 +82,10 @@ class Keyring:
         self._warnings: dict[SecretRef, str] = {}
         self._reader.begin()
 
+    def generation(self) -> Mapping[tuple[str, str], int]:
+        """The rotation counters, which generated keys follow from beside their names."""
+        return self._rotations
+
     def prepare(self, refs: Iterable[SecretRef]) -> None:
         """Reads what has not been read in this look, several at once where that takes time."""
         wanted = [ref for ref in dict.fromkeys(refs) if ref.source != "generated" and ref not in self._read]

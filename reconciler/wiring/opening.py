@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from reconciler.engine.daemon.published import Publish
     from reconciler.engine.identity import Identity
     from reconciler.engine.importing import Importing
+    from reconciler.engine.keynames import Names
     from reconciler.engine.reconcile import Reconciler
     from reconciler.engine.secrets import Keyring
     from reconciler.engine.snapshot.signing import Signer
@@ -166,8 +167,10 @@ def installation(
     return opened
 
 
-def names_of(store: Store) -> Callable[[str, str], str]:
+def names_of(store: Store) -> Names:
     """Whose names the generated keys of services are made of, as recorded now."""
+    from reconciler.engine.keynames import Names
+
     names = store.key_names()
 
     def applied(service: str) -> bool:
@@ -175,7 +178,7 @@ def names_of(store: Store) -> Callable[[str, str], str]:
             b.service == service and b.sent is not None and b.pending is None for b in store.baselines().values()
         )
 
-    return lambda service, moved_from: names.of(service, moved_from, applied)
+    return Names(lambda service, moved_from: names.of(service, moved_from, applied), names.others)
 
 
 def importing(opened: Installation, tree: Tree, environment: str) -> Importing:

@@ -150,7 +150,7 @@ def test_a_snapshot_tells_what_keys_are_made_of():
     """By the labels of what was sent, whether or not they name what the reference gives now."""
     labels = {"old": "=generated:first/primary", "again": "!generated:old#2/secondary#1", "other": "=env:A"}
     sent = {service: {"auth": {"keys": {"primary": Secret(label)}}} for service, label in labels.items()}
-    names = key_names(Baseline(ResourceId("t", "k", name), name, spec) for name, spec in sent.items())()
+    names = key_names(Baseline(ResourceId("t", "k", name), name, spec) for name, spec in sent.items())().of
     assert [names(service, "") for service in ("old", "again", "other", "fresh")] == [
         "first",
         "old#2",

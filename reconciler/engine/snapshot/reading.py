@@ -14,7 +14,8 @@ from reconciler.core.resources import Baseline, Completeness, Desired, Observati
 from reconciler.core.secrets import Secret, SecretRef
 from reconciler.core.situation import Situation
 from reconciler.core.values import MISSING, has_secret, lookup, walk
-from reconciler.engine.desired import DesiredState, Names
+from reconciler.engine.desired import DesiredState
+from reconciler.engine.keynames import Names
 from reconciler.engine.known import situation_of
 from reconciler.engine.snapshot.document import Snapshot
 from reconciler.engine.snapshot.labels import current, generated_name, is_foreign, labelled, named, unknown_of
@@ -24,6 +25,9 @@ GENERATED = "generated"
 
 class ByReference:
     """Fills references in as labels: each stands for what it gives now, and nothing is read. A `Filler`."""
+
+    def generation(self) -> None:
+        """Labels do not change."""
 
     def prepare(self, refs: Iterable[SecretRef]) -> None:
         """Nothing is needed."""
@@ -49,7 +53,7 @@ def key_names(baselines: Iterable[Baseline]) -> Callable[[], Names]:
     def now(service: str, moved_from: str) -> str:
         return made_of.get(service) or made_of.get(moved_from) or moved_from or service
 
-    return lambda: now
+    return lambda: Names(now, made_of.keys())
 
 
 def situation_from(
