@@ -39,6 +39,10 @@ class Filler(Protocol):
         """The secret behind a reference, or why it cannot be had."""
         ...
 
+    def warning(self, ref: SecretRef) -> str:
+        """What the operator should know about it; empty for nothing."""
+        ...
+
     def fill(self, desired: Desired, position: Position | None) -> tuple[Desired, list[Problem]]:
         """A resource with its references replaced, and what is to be said about them."""
         ...
@@ -254,7 +258,8 @@ class Rendering:
             return rendered
         now = {ref: found if isinstance(found := secrets.secret(ref), Secret) else None for ref in rendered.refs}
         found = tuple(now.values())
-        if rendered.secrets == found and rendered.filled and not rendered.problems:
+        told = rendered.problems or any(map(secrets.warning, rendered.refs))
+        if rendered.secrets == found and rendered.filled and not told:
             return rendered
         position = rendered.deployment.position
         filled: list[Desired] = []

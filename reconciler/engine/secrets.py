@@ -105,6 +105,10 @@ class Keyring:
             self.prepare([ref])
         return self._read[ref]
 
+    def warning(self, ref: SecretRef) -> str:
+        """What the operator should know about it; empty for nothing."""
+        return self._warnings.get(ref, "")
+
     def _generated_key(self, name: str) -> Secret:
         made_of, slot = name.split("/")
         rotation = self._rotations.get((made_of, slot), 0)
@@ -130,8 +134,8 @@ class Keyring:
                 if known is None:
                     continue
                 secret = known
-            elif leaf in self._warnings:
-                message = f"{pointer}: {self._warnings[leaf]}"
+            elif warning := self.warning(leaf):
+                message = f"{pointer}: {warning}"
                 problems.append(_warning("secret-expired", message, position, desired))
             found[leaf] = secret
         spec = transform(desired.spec, lambda leaf: found.get(leaf, leaf) if isinstance(leaf, SecretRef) else leaf)

@@ -36,6 +36,10 @@ class ByReference:
         """The label of what a reference gives now."""
         return current(ref)
 
+    def warning(self, ref: SecretRef) -> str:
+        """Nothing is known about any."""
+        return ""
+
     def fill(self, desired: Desired, position: Position | None) -> tuple[Desired, list[Problem]]:
         """A resource with labels in place of its references; there is nothing to be said about them."""
         return replace(desired, spec=labelled(desired.spec)), []
