@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pkgutil
 import re
 import sys
 from pathlib import Path
@@ -68,3 +69,27 @@ def test_the_pages_name_every_make_target_and_folder_that_exists():
     named = set(re.findall(r"`?make ([a-z-]+)", (ROOT / "README.md").read_text()))
 
     assert {target for target in named if f"\n{target}:" not in makefile} == set()
+
+
+PACKAGES = sorted(path.name for path in (ROOT / "reconciler").iterdir() if (path / "__init__.py").exists())
+NAMES = re.compile(rf"`((?:{'|'.join(PACKAGES)})(?:\.\w+)+)")
+
+
+@pytest.mark.parametrize("page", ["architecture.md", "decisions.md", "drivers.md"])
+def test_names_of_modules_and_functions_lead_somewhere(page: str):
+    """What a page for those who change the code names by its place stands there."""
+
+    def stands(name: str) -> bool:
+        try:
+            return pkgutil.resolve_name(f"reconciler.{name}") is not None
+        except (ImportError, AttributeError):
+            return False
+
+    assert [name for name in NAMES.findall((ROOT / "docs" / page).read_text()) if not stands(name)] == []
+
+
+def test_the_folders_of_the_architecture_exist():
+    """Each is there, and none is left out."""
+    listed = re.search(r"```\nreconciler/\n(.*?)```", (ROOT / "docs" / "architecture.md").read_text(), re.DOTALL)
+    assert listed is not None
+    assert sorted(re.findall(r"^  (\w+)/", listed[1], re.MULTILINE)) == PACKAGES
