@@ -1,8 +1,8 @@
 """One changed file among 10,000 services in a process that looks again and again, beside a full plan of that repo.
 
-The look is the daemon's: fetch, load, resolve, observe, plan, report. The target answers from memory with the same
-values for what did not change, as a target's driver does that watches its resources; what it takes a real target to
-answer is measured elsewhere.
+The look is the daemon's: fetch, load, resolve, fill in each service's generated keys, observe, plan, report. The target
+answers from memory with the same values for what did not change, as a target's driver does that watches its resources;
+what it takes a real target to answer is measured elsewhere.
 """
 
 from __future__ import annotations
@@ -20,18 +20,22 @@ from pathlib import Path
 from bench.planning import git, make_repo, plan_seconds, spread
 from bench.row import Row
 from reconciler.core.change import Action, Change
+from reconciler.core.contents import Tree
 from reconciler.core.deployment import Deployment
 from reconciler.core.driver import Capabilities, Done
 from reconciler.core.record import confirmed
 from reconciler.core.resources import Completeness, Desired, Observation, Observed, ResourceId
+from reconciler.core.sync import Sync
 from reconciler.engine.clock import SystemClock
 from reconciler.engine.desired import DesiredStates
+from reconciler.engine.identity import load_identity
 from reconciler.engine.reconcile import Reconciler
 from reconciler.engine.store import Store
 from reconciler.manifests.cache import DocumentCache
 from reconciler.source.settings import SourceSettings
 from reconciler.source.source import open_source
 from reconciler.targets.local.process.render import IN_PLACE, KIND, ProcessRenderer
+from reconciler.wiring.keyring import Bytes, keyring_of
 
 SERVICES = 10_000
 EDITS = 15
@@ -89,8 +93,14 @@ def looks(folder: Path, repo: Path, edits: int) -> list[float]:
 
     took: list[float] = []
     source = open_source(SourceSettings(str(repo)), folder / "git")
-    states = DesiredStates(drivers, [], None, DocumentCache())
-    reconciler = Reconciler(source.tree, states, drivers, [], store, clock, "bench")
+    keyring, _ = keyring_of(load_identity(folder / "identity.json"), None, store, Bytes(), {})
+
+    def tree() -> Tree:
+        keyring.begin()
+        return source.tree()
+
+    states = DesiredStates(drivers, [], keyring, DocumentCache())
+    reconciler = Reconciler(tree, states, drivers, [], store, clock, "bench")
     try:
         with store.writing("bench"):
             converge(reconciler, target)
@@ -102,9 +112,11 @@ def looks(folder: Path, repo: Path, edits: int) -> list[float]:
                 git(repo, "commit", "--quiet", "-am", f"Edit {number}")
                 began = time.perf_counter()
                 look = reconciler.look()
+                report = look.report
                 took.append(time.perf_counter() - began)
-                if look.plan.count(Action.UPDATE) != 1 or len(list(look.plan.effective())) != 1:
-                    raise RuntimeError(f"one file was changed, and the plan has {len(list(look.plan.effective()))}")
+                pending = [service.name for service in report.services if service.sync is not Sync.IN_SYNC]
+                if look.plan.count(Action.UPDATE) != 1 or pending != [file.stem]:
+                    raise RuntimeError(f"one file was changed, and the report has {pending}")
                 converge(reconciler, target)
     finally:
         store.close()
