@@ -48,7 +48,21 @@ def to_json(value: Any, *, refs: bool = False) -> Any:
     Args:
         refs: Secrets keep where they came from. Not for comparing: equal secrets may come from different places.
     """
+    return _json(value, refs, False)
+
+
+def _json(value: Any, refs: bool, whole: bool) -> Any:
+    """As `to_json`; with `whole`, integral floats become integers."""
+    # The exact types first: to ask what else might be a mapping takes ten times as long.
+    kind = cast("object", type(value))
+    if kind in _PLAIN:
+        return int(value) if whole and kind is float and value.is_integer() else value
+    if kind is dict or (kind is not list and isinstance(value, Mapping)):
+        items = cast("Mapping[object, object]", value).items()
+        return _renamed({str(k): v if type(v) in _FIXED else _json(v, refs, whole) for k, v in items}, 1)
     match value:
+        case list() | tuple():
+            return [_json(item, refs, whole) for item in cast("Sequence[object]", value)]
         case Secret():
             if not refs or value.ref is None:
                 return {"$secret": value.fingerprint}
@@ -57,11 +71,6 @@ def to_json(value: Any, *, refs: bool = False) -> Any:
             return {"$secretRef": _ref(value) if value.digest else str(value)}
         case Unknown():
             return {"$unknown": [value.source, value.pointer]}
-        case Mapping():
-            items = {str(k): to_json(v, refs=refs) for k, v in cast("Mapping[object, object]", value).items()}
-            return _renamed(items, 1)
-        case list() | tuple():
-            return [to_json(item, refs=refs) for item in cast("Sequence[object]", value)]
         case _:
             return value
 
@@ -100,17 +109,7 @@ def from_json(value: Any) -> Any:
 
 def canonical(value: Any) -> str:
     """One spelling for equal values: sorted keys, no blanks, integral floats as integers."""
-    return json.dumps(_plain_numbers(to_json(value)), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def _plain_numbers(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _plain_numbers(v) for k, v in cast("dict[str, Any]", value).items()}
-    if isinstance(value, list):
-        return [_plain_numbers(v) for v in cast("list[Any]", value)]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
+    return json.dumps(_json(value, False, True), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def digest(value: Any) -> str:
@@ -160,9 +159,10 @@ def walk(value: Any, pointer: str = "") -> Iterator[tuple[str, Any]]:
 
 def transform(value: Any, leaf: Callable[[Any], Any]) -> Any:
     """The same value with every leaf replaced by `leaf(it)`."""
-    if isinstance(value, Mapping):
+    kind = cast("object", type(value))
+    if kind is dict or (kind not in _PLAIN and isinstance(value, Mapping)):
         return {k: transform(v, leaf) for k, v in cast("Mapping[str, Any]", value).items()}
-    if isinstance(value, (list, tuple)):
+    if kind not in _PLAIN and isinstance(value, (list, tuple)):
         return [transform(item, leaf) for item in cast("Sequence[Any]", value)]
     return leaf(value)
 
@@ -222,4 +222,5 @@ def _gather(value: Any, types: tuple[type, ...], found: list[Any]) -> None:
             _gather(inner, types, found)
 
 
-_PLAIN = frozenset({str, int, float, bool, type(None)})
+_FIXED: frozenset[object] = frozenset({str, int, bool, type(None)})
+_PLAIN: frozenset[object] = _FIXED | {float}

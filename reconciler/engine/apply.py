@@ -24,7 +24,7 @@ from reconciler.engine.store import Store
 
 IDLE_SECONDS = 3600.0
 # The longest pause between two looks while there are calls to make, where looking itself is faster than that.
-BUSY_SECONDS = 3.0
+BUSY_SECONDS = 10.0
 
 
 class Looks:

@@ -6,6 +6,7 @@ and wakes the targets; a target's key reconciles that target. Signals, requests 
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import threading
@@ -470,7 +471,8 @@ class Daemon:
         with self._lock:
             worth = self._book.worth_telling(target, text, now)
             revision = str(self._inputs.tree.revision) if self._inputs is not None else ""
-        (log.info if worth else log.debug)("target event", target=target, text=text)
+        if worth or logging.getLogger(__name__).isEnabledFor(logging.DEBUG):
+            (log.info if worth else log.debug)("target event", target=target, text=text)
         if worth:
             # The hint woke the key already; a record that cannot be written must not end the watching.
             with suppress(ReconcilerError):

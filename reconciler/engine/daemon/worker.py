@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -152,6 +153,9 @@ class TargetWorker:
 
     def _progress(self, event: ProgressEvent) -> None:
         self.alive()
+        # Thousands come in a large run, and most daemons tell none of them.
+        if not logging.getLogger(__name__).isEnabledFor(logging.DEBUG):
+            return
         log.debug(
             "progress",
             resource=str(event.id),

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, select
+from sqlalchemy import Connection, Table, delete, func, select, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from reconciler.core.approval import Approval
@@ -58,8 +58,12 @@ class Request:
 
 
 # Made once: making a statement takes longer than carrying it out.
-_DROP_BASELINE = tables.baselines.delete().where(tables.baselines.c.id == bindparam("old"))
-_ADD_BASELINE = tables.baselines.insert()
+# Spoken by SQLite and PostgreSQL alike.
+_PUT_BASELINE = text(
+    "INSERT INTO baselines (id, target, data) VALUES (:id, :target, :data)"
+    " ON CONFLICT (id) DO UPDATE SET target = excluded.target, data = excluded.data"
+)
+_DROP_HOLD = text("DELETE FROM holds WHERE id = :id")
 
 
 @dataclass
@@ -218,11 +222,9 @@ class Store:
     def _put(self, batch: _Batch) -> None:
         rows = [{"id": str(id_), "target": id_.target, "data": text} for id_, (_, text) in batch.rows.items()]
         with self._write() as connection:
-            connection.execute(_DROP_BASELINE, [{"old": row["id"]} for row in rows])
-            connection.execute(_ADD_BASELINE, rows)
+            connection.execute(_PUT_BASELINE, rows)
             if batch.settled:
-                settled = [str(i) for i in batch.settled]
-                connection.execute(delete(tables.holds).where(tables.holds.c.id.in_(settled)))
+                connection.execute(_DROP_HOLD, [{"id": str(id_)} for id_ in batch.settled])
         if self._cache is not None:
             # What was handed out stays as it was for those who have it.
             if self._handed_out:

@@ -6,16 +6,13 @@ Its typed models are left aside: making and reading them takes twice as long as 
 from __future__ import annotations
 
 import json
-import os
 import socket
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
-from yaml import YAMLError
-
-from reconciler.core.errors import AccessError, TargetError, TerminalError, UnavailableError
+from reconciler.core.errors import TargetError, TerminalError, UnavailableError
+from reconciler.targets.aks.connection import Connection
 from reconciler.targets.aks.kinds import MANAGER, Kind
 from reconciler.targets.aks.parts import Json
 from reconciler.targets.aks.refusals import ExpiredError, MissingError, refusal
@@ -57,12 +54,7 @@ class Cluster:
     ) -> None:
         self._patience = patience
         self._name = name
-        self._kubeconfig = kubeconfig
-        self._context = context
-        self._allowed = allowed
-        self._attached = attached
-        self._client: Any = None
-        self._lock = threading.Lock()
+        self._connection = Connection(f"cluster '{name}'", kubeconfig, context, allowed, attached)
 
     def __str__(self) -> str:
         return f"cluster '{self._name}'"
@@ -73,7 +65,7 @@ class Cluster:
         Raises:
             TargetError: It is not known how it is reached.
         """
-        return str(self._connected().configuration.host)
+        return self._connection.host()
 
     # -- one answer -------------------------------------------------------------------------------------------------
 
@@ -285,27 +277,19 @@ class Cluster:
         from kubernetes.client.exceptions import ApiException
         from kubernetes.stream import ws_client
 
-        client = self._connected()
+        configuration: Any = self._connection.client().configuration
         forward: Any = getattr(ws_client, "portforward_call")  # noqa: B009 - it has no types
-        headers: dict[str, str] = {}
-        headers |= _credentials(client)
-        host = str(client.configuration.host).rstrip("/")
-        url = f"{host}/api/v1/namespaces/{namespace}/pods/{pod}/portforward?ports={port}"
-        headers["sec-websocket-protocol"] = "v4.channel.k8s.io"
+        headers = {**self._connection.credentials(), "sec-websocket-protocol": "v4.channel.k8s.io"}
+        url = f"{self._connection.host()}/api/v1/namespaces/{namespace}/pods/{pod}/portforward?ports={port}"
         try:
-            return forward(client.configuration, "GET", url, headers=headers)
+            return forward(configuration, "GET", url, headers=headers)
         except ApiException as error:
             # Its own text may hold the request's headers.
             raise UnavailableError(f"{self}: pod {pod} cannot be reached", hint="see its log and events") from error
 
     def close(self) -> None:
         """Ends all connections; used again, it connects anew."""
-        with self._lock:
-            client, self._client = self._client, None
-        if client is not None:
-            client.rest_client.pool_manager.clear()
-        if self._attached is not None:
-            self._attached.close()
+        self._connection.close()
 
     # -- details ----------------------------------------------------------------------------------------------------
 
@@ -325,14 +309,13 @@ class Cluster:
         from urllib3 import Retry, Timeout
         from urllib3.exceptions import HTTPError
 
-        client = self._connected()
-        headers = {"Accept": accept, "User-Agent": "reconciler"}
+        pools: Any = self._connection.client().rest_client.pool_manager
+        headers = {"Accept": accept, "User-Agent": "reconciler", **self._connection.credentials()}
         if body is not None:
             headers["Content-Type"] = content_type
-        headers |= _credentials(client)
-        url = f"{str(client.configuration.host).rstrip('/')}{path}{f'?{urlencode(query)}' if query else ''}"
+        url = f"{self._connection.host()}{path}{f'?{urlencode(query)}' if query else ''}"
         try:
-            return client.rest_client.pool_manager.request(
+            return pools.urlopen(
                 method,
                 url,
                 body=json.dumps(body).encode() if body is not None else None,
@@ -352,82 +335,8 @@ class Cluster:
             return {"message": data[:300].decode(errors="replace").strip()}
         return cast("Json", parsed) if isinstance(parsed, dict) else {}
 
-    def _connected(self) -> Any:
-        with self._lock:
-            if self._client is None:
-                self._client = self._connect()
-            return self._client
-
-    def _connect(self) -> Any:
-        try:
-            from kubernetes import config
-            from kubernetes.client import ApiClient, Configuration
-        except ImportError as error:
-            raise TerminalError("clusters need the package `kubernetes`", hint="install `reconciler[aks]`") from error
-        configuration: Any = Configuration()
-        # Each watch keeps one for itself; what does not fit in would be connected anew for each request.
-        configuration.connection_pool_maxsize = 64
-        try:
-            if self._attached is not None:
-                _attach(configuration, self._attached, config)
-            else:
-                self._by_kubeconfig(configuration, config)
-        except config.ConfigException as error:
-            raise UnavailableError(f"{self}: {error}", hint=_CONFIG) from error
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, YAMLError) as error:
-            message = f"{self}: the kubeconfig cannot be used ({type(error).__name__})"
-            raise UnavailableError(message, hint=_CONFIG) from error
-        if not configuration.verify_ssl:
-            # The kubeconfig asks for it; a warning at each request says nothing new.
-            from urllib3 import disable_warnings
-            from urllib3.exceptions import InsecureRequestWarning
-
-            disable_warnings(InsecureRequestWarning)
-        return ApiClient(configuration)
-
-    def _by_kubeconfig(self, configuration: Any, package: Any) -> None:
-        if self._allowed is not None and self._context not in self._allowed:
-            listed = ", ".join(self._allowed) or "none"
-            asked = f"context '{self._context}'" if self._context else "current context, whichever that is"
-            raise AccessError(
-                f"{self}: the operator's settings do not allow the kubeconfig's {asked}",
-                hint=f"allowed: {listed} (kubernetes.contexts)",
-            )
-        own = not self._kubeconfig and not self._context and not os.environ.get("KUBECONFIG")
-        if own and os.environ.get("KUBERNETES_SERVICE_HOST"):
-            package.load_incluster_config(client_configuration=configuration)
-        else:
-            package.load_kube_config(
-                config_file=self._kubeconfig or None,
-                context=self._context or None,
-                client_configuration=configuration,
-                persist_config=False,
-            )
-
 
 _REACH = "`kubectl cluster-info` with the same kubeconfig and context says more"
-_CONFIG = (
-    "see `kubectl config get-contexts`; the target's `kubeContext`, KUBECONFIG and kubernetes.kubeconfig say which"
-)
-
-
-def _credentials(client: Any) -> dict[str, str]:
-    """The header that says who asks; what a kubeconfig's command gives is asked for anew when it expires."""
-    settings: Any = client.configuration.auth_settings()
-    return {str(one["key"]): str(one["value"]) for one in settings.values() if one["in"] == "header" and one["value"]}
-
-
-def _attach(configuration: Any, attached: AttachedCluster, package: Any) -> None:
-    access = attached.access()
-    package.load_kube_config_from_dict(access.kubeconfig, client_configuration=configuration, persist_config=False)
-    if access.token is not None:
-        token = access.token
-
-        def renew(own: Any) -> None:
-            own.api_key["authorization"] = f"Bearer {token()}"
-
-        configuration.refresh_api_key_hook = renew
-        renew(configuration)
 
 
 def _cut(response: Any) -> None:

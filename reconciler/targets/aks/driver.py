@@ -136,13 +136,14 @@ class AksDriver(AksRenderer):
         if mark is not None and not state.settled:
             # Until it has come about, or failed, nothing is said of the version that was asked for last.
             mark = replace(mark, spec_digest="")
+        spec = spec_of(found, self._secrets)
         return Observed(
             id_,
-            spec_of(found, self._secrets),
+            spec,
             mark,
             state.health,
             self._said(Place.of(id_.name).namespace, state),
-            version_of(found, self._secrets),
+            version_of(found, spec),
             _outputs(found),
             busy=state.busy,
             owners=fields.owners(found),

@@ -7,7 +7,7 @@ from reconciler.core.dataclass import replace
 from reconciler.core.diff import assign
 from reconciler.core.errors import BusyError, ConflictError, ForeignError, TerminalError
 from reconciler.core.resources import Desired, Mark, Observed, Owner, ResourceId
-from reconciler.core.values import MISSING, digest, to_json
+from reconciler.core.values import MISSING, Spec, digest
 from reconciler.targets.aks import fields
 from reconciler.targets.aks.absence import Absence
 from reconciler.targets.aks.api import Cluster
@@ -24,14 +24,17 @@ _SCALERS = frozenset({"kube-controller-manager", HANDOVER})
 _REPLICAS = ("spec", "replicas")
 
 
-def version_of(found: Json, secrets: Secrets) -> str:
-    """What tells whether an object is still the same to us: its status may change, and an autoscaler work."""
+def version_of(found: Json, spec: Spec) -> str:
+    """What tells whether an object is still the same to us: its status may change, and an autoscaler work.
+
+    Args:
+        spec: What it says, as `form.spec_of` reads it.
+    """
     mark = mark_of(found)
     uid = found["metadata"].get("uid")
-    spec = spec_of(found, secrets)
     if found["kind"] == "Deployment" and _autoscaled(found):
         spec = assign(spec, "/spec/replicas", MISSING)
-    return digest([uid, to_json(spec), mark.to_json() if mark else None])[:16]
+    return digest([uid, spec, mark.to_json() if mark else None])[:16]
 
 
 def _autoscaled(found: Json) -> bool:
@@ -142,13 +145,13 @@ class Writer:
             return
         expected = change.observed.version if change.observed else ""
         done = mark is not None and change.mark is not None and mark == replace(change.mark, self_ref=str(change.id))
-        if expected and not done and version_of(found, self._secrets) != expected:
+        if expected and not done and version_of(found, spec_of(found, self._secrets)) != expected:
             raise ConflictError(f"{_name(change.id)} changed since it was observed", hint="it is looked for again")
 
     def _before(self, change: Change, found: Json) -> bool:
         """Whether what stands there is still the one to be replaced."""
         expected = change.observed.version if change.observed else ""
-        return bool(expected) and version_of(found, self._secrets) == expected
+        return bool(expected) and version_of(found, spec_of(found, self._secrets)) == expected
 
     def _take_away(self, change: Change, found: Json) -> None:
         metadata = found["metadata"]
