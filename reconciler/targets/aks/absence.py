@@ -12,7 +12,8 @@ from reconciler.core.resources import ResourceId
 from reconciler.targets.aks.api import Cluster
 from reconciler.targets.aks.kinds import KINDS, Place
 
-FRESH_SECONDS = 1.0
+# Each list has all that the ones before it helped to make; what somebody else makes meanwhile shows in the answer.
+FRESH_SECONDS = 3.0
 # A list of names costs as much as a few objects do.
 _FEW = 4
 _BURST_SECONDS = 10.0
@@ -36,7 +37,7 @@ class _Names:
 
 
 class Absence:
-    """Knows of objects that they were absent within the last second.
+    """Knows of objects that they were absent within the last few seconds.
 
     Args:
         clock: Monotonic, in seconds.
@@ -49,7 +50,7 @@ class Absence:
         self._known: dict[tuple[str, str], _Names] = {}
 
     def of(self, id_: ResourceId) -> bool:
-        """Whether nothing stood there a second ago; False where that is not known, or not worth a list.
+        """Whether nothing stood there a few seconds ago; False where that is not known, or not worth a list.
 
         Whoever is told so is taken for having made it: asked again, it is not known.
         """

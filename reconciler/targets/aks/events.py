@@ -30,14 +30,17 @@ class Watching:
         self._ends: dict[tuple[str, str], Callable[[], None]] = {}
 
     def until(self, stop: threading.Event) -> Iterator[str]:
-        """Yields a few words an event until `stop` is set."""
+        """Yields a few words until `stop` is set: of one event, and how many more came before it was taken."""
         for kind, namespace in self._lists:
             threading.Thread(target=self._listen, args=(kind, namespace, stop), daemon=True).start()
         threading.Thread(target=self._end, args=(stop,), daemon=True).start()
         while not stop.is_set():
-            words = self._heard.get()
-            if words:
-                yield words
+            heard = [self._heard.get()]
+            while not self._heard.empty():
+                heard.append(self._heard.get())
+            told = [words for words in heard if words]
+            if told:
+                yield told[0] if len(told) == 1 else f"{told[0]}, and {len(told) - 1} more"
 
     def _listen(self, kind: Kind, namespace: str, stop: threading.Event) -> None:
         since = ""

@@ -166,7 +166,7 @@ class Writer:
         )
 
     def _make(self, change: Change, desired: Desired, mark: Mark) -> Json:
-        """Makes what was absent a second ago; what somebody else made since is left as they made it."""
+        """Makes what was absent a few seconds ago; what somebody else made since is left as they made it."""
         kind, place = KINDS[change.id.kind], Place.of(change.id.name)
         path, what = kind.path(place.namespace, place.name), f"writing {_name(change.id)}"
         body = to_object(change.id, desired.spec, mark, self._secrets)
