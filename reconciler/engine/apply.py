@@ -42,13 +42,13 @@ class Looks:
         """When to ask for an observation: looking takes at most a third of the time, however many wait for it.
 
         Args:
-            busy: There are calls to make: then a tenth is enough, or one every few seconds.
+            busy: There are calls to make: then a twentieth is enough, or one every ten seconds.
         """
         began, _ = self._last.get(target, (float("-inf"), None))
         if began >= not_before or target not in self._ended:
             return not_before
         ended, seconds = self._ended[target]
-        return max(not_before, ended + max(2.0 * seconds, min(9.0 * seconds, BUSY_SECONDS) if busy else 0.0))
+        return max(not_before, ended + max(2.0 * seconds, min(19.0 * seconds, BUSY_SECONDS) if busy else 0.0))
 
     def look(self, target: str, not_before: float) -> Observation:
         """An observation begun at or after a monotonic time; a target that is down gives an unavailable one."""
