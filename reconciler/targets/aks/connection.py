@@ -40,7 +40,7 @@ class Connection:
         self._attached = attached
         self._lock = threading.Lock()
         self._client: Any = None
-        self._credentials: tuple[float, dict[str, str]] | None = None
+        self._credentials: tuple[object, float, dict[str, str]] = (None, 0.0, {})
 
     def __str__(self) -> str:
         return self._what
@@ -62,18 +62,20 @@ class Connection:
 
     def credentials(self) -> dict[str, str]:
         """The header that says who asks; what a kubeconfig's command gives is asked for anew when it expires."""
-        now = time.monotonic()
-        known = self._credentials
-        if known is None or now - known[0] >= FRESH_SECONDS:
-            settings: Any = self.client().configuration.auth_settings()
+        client, now = self.client(), time.monotonic()
+        # Kept with the client that they were asked of: after a refusal there is another one, which is asked anew.
+        of, at, known = self._credentials
+        if of is not client or now - at >= FRESH_SECONDS:
+            settings: Any = client.configuration.auth_settings()
             entries = [one for one in settings.values() if one["in"] == "header" and one["value"]]
-            known = self._credentials = now, {str(one["key"]): str(one["value"]) for one in entries}
-        return dict(known[1])
+            known = {str(one["key"]): str(one["value"]) for one in entries}
+            self._credentials = client, now, known
+        return dict(known)
 
     def close(self) -> None:
-        """Ends all connections and forgets who asked; used again, it connects anew."""
+        """Ends all connections and forgets who asks; used again, it connects anew."""
         with self._lock:
-            client, self._client, self._credentials = self._client, None, None
+            client, self._client = self._client, None
         if client is not None:
             client.rest_client.pool_manager.clear()
         if self._attached is not None:
