@@ -45,7 +45,7 @@ from reconciler.engine.record import (
     remember_origin,
 )
 from reconciler.engine.rehearsing import rehearsed
-from reconciler.engine.settle import until_healthy
+from reconciler.engine.settle import until_free, until_healthy
 from reconciler.engine.store import Store
 from reconciler.manifests.collecting import uncollected
 
@@ -203,6 +203,10 @@ class Reconciler:
         healed: frozenset[ResourceId] = frozenset()
         timed_out = False
         digest = ""
+
+        def again() -> Look:
+            return _narrowed(self.look(look.scope, look.tree, holds=not options.ignore_holds), options)
+
         for _ in range(MAX_ROUNDS):
             look = _narrowed(self._twice_seen(look), options)
             digest = digest or look.plan.digest
@@ -211,7 +215,13 @@ class Reconciler:
             approvals = begin(self.store, look.plan, self.approvals(), saved)
             refusals, runnable, awaited = self._runnable(look, options, approvals)
             if not runnable:
-                break
+                stopped = {target for refusal in refusals for target in refusal.targets}
+                left = self._left(options, started) if options.wait else 0.0
+                freed = until_free(look, again, stopped, self.clock, left, cancel, progress)
+                if freed is None:
+                    break
+                look = freed
+                continue
             going = {change.id.target for change in runnable}
             for refusal in look.plan.refusals:
                 if going.intersection(refusal.targets):
@@ -222,11 +232,11 @@ class Reconciler:
             timed_out = run.timed_out
             done = {r.id for r in results.values() if r.state is State.DONE}
             healed |= drift_healed(self.store, look, done, self.clock.now())
-            again = any(r.code == "conflict" for r in results.values() if r.state is State.FAILED)
+            conflict = any(r.code == "conflict" for r in results.values() if r.state is State.FAILED)
             waiting = bool(done) and bool(look.plan.blocked)
-            if not (again or waiting) or cancel.requested:
+            if not (conflict or waiting) or cancel.requested:
                 break
-            look = _narrowed(self.look(look.scope, look.tree, holds=not options.ignore_holds), options)
+            look = again()
         after_run(self.store, look, tuple(results.values()), options.targets, self.clock.now(), self.backoff)
         finish(self.store, look, results, options.targets)
         remember_demands(self.store, look, results, options.targets)

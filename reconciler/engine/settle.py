@@ -1,19 +1,54 @@
-"""Waiting for what was applied to be healthy, at the version that was applied."""
+"""Waiting: for an earlier operation to end before there is anything to do, and for what was applied to be healthy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
-from reconciler.core.change import Action
+from reconciler.core.change import Action, Step
 from reconciler.core.driver import Driver
 from reconciler.core.resources import Health, Observation
 from reconciler.engine.clock import Cancel, Clock
 from reconciler.engine.lifecycle import State
 from reconciler.engine.observing import Observer
+from reconciler.engine.outcome import Look
 from reconciler.engine.progress import Progress, ProgressEvent, Result
 
 HEALTH_POLL_SECONDS = 0.25
 PATIENCE_SECONDS = 600.0
+
+
+def until_free(
+    look: Look,
+    look_again: Callable[[], Look],
+    stopped: Collection[str],
+    clock: Clock,
+    timeout: float | None,
+    cancel: Cancel,
+    progress: Progress,
+) -> Look | None:
+    """Waits for operations that an earlier run began, or somebody else, and that keep changes from being made.
+
+    Args:
+        look_again: Looks at everything; at most a third of the time is spent in it.
+        stopped: Targets of which a rail stops everything: nothing there is worth waiting for.
+        timeout: Seconds; None for ten minutes.
+
+    Returns:
+        A look in which one of them has ended; None if there is none to wait for, or it has not ended in time.
+    """
+    busy = {b.id for b in look.plan.blocked if b.code == "busy" and b.id.target not in stopped}
+    for id_ in sorted(busy):
+        text = "until an earlier operation on it has ended"
+        progress(ProgressEvent(id_, Action.NOOP, Step.APPLY, State.WAITING, text))
+    limit = clock.monotonic() + (timeout if timeout is not None else PATIENCE_SECONDS)
+    pause = HEALTH_POLL_SECONDS
+    while busy and clock.monotonic() < limit and not clock.wait(cancel.event, pause):
+        began = clock.monotonic()
+        look = look_again()
+        if not busy <= {b.id for b in look.plan.blocked if b.code == "busy"}:
+            return look
+        pause = max(HEALTH_POLL_SECONDS, 2.0 * (clock.monotonic() - began))
+    return None
 
 
 def until_healthy(

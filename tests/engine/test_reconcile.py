@@ -28,6 +28,7 @@ from reconciler.engine.clock import Clock
 from reconciler.engine.lifecycle import State
 from reconciler.engine.outcome import ApplyOptions
 from reconciler.engine.store import Store
+from reconciler.engine.summary import exit_code_of
 from reconciler.targets.memory.driver import CAPABILITIES, MemoryDriver
 from reconciler.targets.memory.faults import Crashed, Fault
 from reconciler.targets.memory.world import World
@@ -125,6 +126,27 @@ def test_what_is_not_done_in_time_says_what_it_waits_for(house: House):
 
     assert outcome.results[0].state is State.HANDED_OVER
     assert outcome.results[0].reason == "out of time; no node takes it"
+
+
+def test_a_run_waits_for_what_an_earlier_one_began(house: House):
+    """Who does not wait, or not long enough, is told; who waits sees it end and goes on."""
+    told: list[str] = []
+    house.on_progress = lambda event: told.append(event.text)
+    house.worlds["east"].slow("write", 40)
+    house.want(service("a", kind="plain"))
+    assert house.go(timeout=0.5).results[0].state is State.HANDED_OVER
+    house.want(service("a", kind="plain", image="two"), service("b", "west"))
+
+    hasty, short = house.go(wait=False), house.go(timeout=0.5)
+
+    assert [str(r.id) for r in hasty.results] == ["west/service/b"], "the rest is done meanwhile"
+    assert not short.results
+    assert exit_code_of(hasty) == exit_code_of(short) == 15
+    patient = house.go()
+    assert exit_code_of(patient) == 0
+    assert "until an earlier operation on it has ended" in told
+    assert house.worlds["east"].native("plain/a")["image"] == "two"
+    assert house.plan().empty
 
 
 def test_a_passing_error_is_tried_again(house: House):
