@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from reconciler.core.values import (
     lookup,
     split_pointer,
     to_json,
+    to_text,
     transform,
     unknowns,
     walk,
@@ -55,6 +57,27 @@ def test_the_canonical_form_is_a_fixed_point(value: Any) -> None:
     """`canon(canon(x)) == canon(x)`."""
     once = canonical(value)
     assert canonical(json.loads(once)) == once
+
+
+FLOATS = st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from([-0.0, 1e16, 2.5e300, 1e-7]))
+
+
+@QUICK
+@given(st.one_of(TAGGED, st.dictionaries(st.text(max_size=3), st.lists(st.one_of(FLOATS, TAGGED), max_size=3))))
+def test_texts_are_those_of_the_json(value: Any) -> None:
+    """Whatever of it is written without being walked: tags, what looks like one, and integral floats are seen."""
+    whole = transform(value, lambda v: int(v) if isinstance(v, float) and v.is_integer() else v)
+    ordered = {"sort_keys": True, "separators": (",", ":"), "ensure_ascii": False}
+    assert canonical(value) == json.dumps(to_json(whole), **ordered)
+    assert to_text(value) == json.dumps(to_json(value), separators=(",", ":"), ensure_ascii=False)
+    assert json.loads(to_text(value, refs=True)) == to_json(value, refs=True)
+    assert canonical(MappingProxyType({"a": (value,)})) == canonical({"a": [value]})
+
+
+def test_what_is_no_value_has_no_text() -> None:
+    """It is said, and does not end in a recursion."""
+    with pytest.raises(TypeError, match="set"):
+        canonical({"a": {1}})
 
 
 @QUICK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from reconciler.core.approval import Approval
@@ -10,33 +11,38 @@ from reconciler.core.deployment import Target
 from reconciler.core.drifting import Memory, Spell, Told
 from reconciler.core.resources import Baseline, Pending, ResourceId
 from reconciler.core.situation import Hold
-from reconciler.core.values import from_json, to_json
+from reconciler.core.values import from_json, to_json, to_text
 
 
 def baseline_to_text(baseline: Baseline) -> str:
     """A baseline as JSON; secrets as fingerprints, with where they came from."""
-    data: dict[str, Any] = {
-        "service": baseline.service,
-        "sent": to_json(baseline.sent, refs=True),
-        "answered": to_json(baseline.answered),
-        "outputs": to_json(baseline.outputs),
-        "revision": baseline.revision,
-        "protect": baseline.protect,
-        "prune": baseline.prune,
-        "dependsOn": [str(d) for d in baseline.depends_on],
-        "unusedSince": baseline.unused_since,
+    parts = {
+        "service": to_text(baseline.service),
+        "sent": to_text(baseline.sent, refs=True),
+        "answered": to_text(baseline.answered),
+        "outputs": to_text(baseline.outputs),
+        "revision": to_text(baseline.revision),
+        "protect": to_text(baseline.protect),
+        "prune": to_text(baseline.prune),
+        "dependsOn": to_text([str(d) for d in baseline.depends_on]),
+        "unusedSince": to_text(baseline.unused_since),
     }
-    if baseline.pending is not None:
-        pending = baseline.pending
-        data["pending"] = {
-            "action": pending.action,
-            "step": pending.step,
-            "sent": to_json(pending.sent, refs=True),
-            "revision": pending.revision,
-            "token": pending.token,
-            "startedAt": pending.started_at,
-        }
-    return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+    if (pending := baseline.pending) is not None:
+        parts["pending"] = _object(
+            {
+                "action": to_text(pending.action),
+                "step": to_text(pending.step),
+                "sent": to_text(pending.sent, refs=True),
+                "revision": to_text(pending.revision),
+                "token": to_text(pending.token),
+                "startedAt": to_text(pending.started_at),
+            }
+        )
+    return _object(parts)
+
+
+def _object(parts: Mapping[str, str]) -> str:
+    return "{" + ",".join(f'"{key}":{text}' for key, text in parts.items()) + "}"
 
 
 def baseline_from_text(id_: str, text: str) -> Baseline:

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-from sqlalchemy import Connection, Engine, bindparam, select
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from reconciler.core.dataclass import dataclass
@@ -21,7 +21,8 @@ TTL_SECONDS = 30.0
 DAEMON = "daemon"  # what a daemon holds it for
 
 
-_TOUCH = lease.update().where(lease.c.fence == bindparam("held")).values(id=lease.c.id)
+# Part of every transaction that writes, so it is given to SQLite as it is.
+_TOUCH = "UPDATE lease SET id = id WHERE fence = :held"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,7 @@ class Lease:
         """
         self._permitted()
         # SQLite takes its write lock at the first write: nobody can take the lease after this.
-        if not connection.execute(_TOUCH, {"held": self.fence}).rowcount:
+        if not connection.exec_driver_sql(_TOUCH, {"held": self.fence}).rowcount:
             self.lost.set()
             raise StaleError(
                 "another writer took over this state, so this one stops",

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, select, text
+from sqlalchemy import Connection, Table, delete, func, select
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from reconciler.core.approval import Approval
@@ -57,13 +57,13 @@ class Request:
     result: Mapping[str, Any]
 
 
-# Made once: making a statement takes longer than carrying it out.
-# Spoken by SQLite and PostgreSQL alike.
-_PUT_BASELINE = text(
+# Written before and after each call to a target, and given to SQLite as they are: making a statement takes longer than
+# carrying it out.
+_PUT_BASELINE = (
     "INSERT INTO baselines (id, target, data) VALUES (:id, :target, :data)"
     " ON CONFLICT (id) DO UPDATE SET target = excluded.target, data = excluded.data"
 )
-_DROP_HOLD = text("DELETE FROM holds WHERE id = :id")
+_DROP_HOLD = "DELETE FROM holds WHERE id = :id"
 
 
 @dataclass
@@ -222,9 +222,9 @@ class Store:
     def _put(self, batch: _Batch) -> None:
         rows = [{"id": str(id_), "target": id_.target, "data": text} for id_, (_, text) in batch.rows.items()]
         with self._write() as connection:
-            connection.execute(_PUT_BASELINE, rows)
+            connection.exec_driver_sql(_PUT_BASELINE, rows)
             if batch.settled:
-                connection.execute(_DROP_HOLD, [{"id": str(id_)} for id_ in batch.settled])
+                connection.exec_driver_sql(_DROP_HOLD, [{"id": str(id_)} for id_ in batch.settled])
         if self._cache is not None:
             # What was handed out stays as it was for those who have it.
             if self._handed_out:

@@ -13,6 +13,8 @@ from reconciler.targets.aks.parts import part
 from reconciler.targets.aks.refusals import ExpiredError
 
 _AGAIN_SECONDS = 5.0
+# The first event of many is told at once, what follows so soon after it together.
+_GATHER_SECONDS = 0.1
 
 
 class Watching:
@@ -41,6 +43,7 @@ class Watching:
             told = [words for words in heard if words]
             if told:
                 yield told[0] if len(told) == 1 else f"{told[0]}, and {len(told) - 1} more"
+                stop.wait(_GATHER_SECONDS)
 
     def _listen(self, kind: Kind, namespace: str, stop: threading.Event) -> None:
         since = ""
