@@ -176,6 +176,8 @@ def pointed_out(
     """Each creation that looks like the other half of a removal, saying so, and a warning with the line to add."""
     created = [c for c in changes if c.action is Action.CREATE and c.moved_from is None and c.desired is not None]
     gone = _by_content(situation, removals, kept) if created else {}
+    if not gone:
+        return {}, []
     told: dict[ResourceId, Change] = {}
     warnings: list[Problem] = []
     for change in created:

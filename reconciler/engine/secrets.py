@@ -23,7 +23,7 @@ from reconciler.core.errors import (
 from reconciler.core.problems import Position, Problem, Severity
 from reconciler.core.resources import Baseline, Desired, ResourceId
 from reconciler.core.secrets import Secret, SecretRef
-from reconciler.core.values import lookup, transform, walk
+from reconciler.core.values import lookup, references, transform, walk
 from reconciler.engine.identity import Identity
 
 
@@ -122,6 +122,8 @@ class Keyring:
         Args:
             position: Of the document that wants it.
         """
+        if not references(desired.spec):
+            return desired, []
         problems: list[Problem] = []
         found: dict[SecretRef, Secret] = {}
         for pointer, leaf in walk(desired.spec):

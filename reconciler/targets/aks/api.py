@@ -309,15 +309,14 @@ class Cluster:
         from urllib3 import Retry, Timeout
         from urllib3.exceptions import HTTPError
 
-        pools: Any = self._connection.client().rest_client.pool_manager
+        sender, prefix = self._connection.sender()
         headers = {"Accept": accept, "User-Agent": "reconciler", **self._connection.credentials()}
         if body is not None:
             headers["Content-Type"] = content_type
-        url = f"{self._connection.host()}{path}{f'?{urlencode(query)}' if query else ''}"
         try:
-            return pools.urlopen(
+            return sender.urlopen(
                 method,
-                url,
+                f"{prefix}{path}{f'?{urlencode(query)}' if query else ''}",
                 body=json.dumps(body).encode() if body is not None else None,
                 headers=headers,
                 timeout=Timeout(connect=CONNECT_SECONDS, read=read),

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from yaml import YAMLError
 
@@ -41,6 +42,7 @@ class Connection:
         self._lock = threading.Lock()
         self._client: Any = None
         self._credentials: tuple[object, float, dict[str, str]] = (None, 0.0, {})
+        self._sender: tuple[object, Any, str] = (None, None, "")
 
     def __str__(self) -> str:
         return self._what
@@ -59,6 +61,20 @@ class Connection:
     def host(self) -> str:
         """The API's address."""
         return str(self.client().configuration.host).rstrip("/")
+
+    def sender(self) -> tuple[Any, str]:
+        """What sends requests (its `urlopen` is urllib3's), and what their URLs begin with.
+
+        Without a proxy it is the pool of the one host that is asked, which need not be found for each request.
+        """
+        client = self.client()
+        of, sender, prefix = self._sender
+        if of is not client:
+            sender, prefix = client.rest_client.pool_manager, self.host()
+            if sender.proxy is None:
+                sender, prefix = sender.connection_from_url(prefix), urlsplit(prefix).path.rstrip("/")
+            self._sender = client, sender, prefix
+        return sender, prefix
 
     def credentials(self) -> dict[str, str]:
         """The header that says who asks; what a kubeconfig's command gives is asked for anew when it expires."""

@@ -13,8 +13,9 @@ from reconciler.targets.aks.parts import part
 from reconciler.targets.aks.refusals import ExpiredError
 
 _AGAIN_SECONDS = 5.0
-# The first event of many is told at once, what follows so soon after it together.
+# The first event is told at once, what follows so soon after it together; for longer while many come.
 _GATHER_SECONDS = 0.1
+_GATHER_LONGEST_SECONDS = 0.5
 
 
 class Watching:
@@ -36,6 +37,7 @@ class Watching:
         for kind, namespace in self._lists:
             threading.Thread(target=self._listen, args=(kind, namespace, stop), daemon=True).start()
         threading.Thread(target=self._end, args=(stop,), daemon=True).start()
+        pause = _GATHER_SECONDS
         while not stop.is_set():
             heard = [self._heard.get()]
             while not self._heard.empty():
@@ -43,7 +45,8 @@ class Watching:
             told = [words for words in heard if words]
             if told:
                 yield told[0] if len(told) == 1 else f"{told[0]}, and {len(told) - 1} more"
-                stop.wait(_GATHER_SECONDS)
+                pause = min(2.0 * pause, _GATHER_LONGEST_SECONDS) if len(told) > 1 else _GATHER_SECONDS
+                stop.wait(pause)
 
     def _listen(self, kind: Kind, namespace: str, stop: threading.Event) -> None:
         since = ""
