@@ -197,7 +197,8 @@ class Change:
         """
         if self.desired is None:
             return ""
-        return digest(by_reference(self.rendered if self.rendered is not None else self.desired.spec))
+        spec = by_reference(self.rendered if self.rendered is not None else self.desired.spec)
+        return self.desired.spec_digest if spec is self.desired.spec else digest(spec)
 
     def semantics(self) -> dict[str, Any]:
         """What a reviewer approved: everything but the wording and what observing again may change.

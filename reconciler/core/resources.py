@@ -142,11 +142,15 @@ class Desired:
     tests: tuple[SmokeTest, ...] = ()
     rollout: Rollout = field(default_factory=Rollout)
     position: Position | None = field(default=None, compare=False)
+    _spec_digest: str = field(default="", init=False, repr=False, compare=False)
 
     @property
     def spec_digest(self) -> str:
         """The digest of the spec; secrets count by fingerprint, unknowns by their source."""
-        return digest(self.spec)
+        if not self._spec_digest:
+            # A plan asks several times, and the spec stays what it is.
+            object.__setattr__(self, "_spec_digest", digest(self.spec))
+        return self._spec_digest
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,7 +192,8 @@ class Node:
         self.called_at = self.around.clock.monotonic()
         answer = self.around.driver.apply(self._asked(filled))
         if isinstance(answer, InProgress):
-            self._intend(filled, self.step, answer.token)
+            if answer.token:
+                self._intend(filled, self.step, answer.token)
             self._wait(answer.retry_after)
             if answer.again:
                 # It is the driver that moves it on, and that says when it is too late.

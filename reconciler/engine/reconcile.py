@@ -202,14 +202,14 @@ class Reconciler:
         awaited: frozenset[str] = frozenset()
         healed: frozenset[ResourceId] = frozenset()
         timed_out = False
-        digest = ""
+        first: Plan | None = None
 
         def again() -> Look:
             return _narrowed(self.look(look.scope, look.tree, holds=not options.ignore_holds), options)
 
         for _ in range(MAX_ROUNDS):
             look = _narrowed(self._twice_seen(look), options)
-            digest = digest or look.plan.digest
+            first = look.plan if first is None else first
             notice_drift(self.store, look, options.targets, self.clock.now())
             saved = options.only.digest if options.only is not None else ""
             approvals = begin(self.store, look.plan, self.approvals(), saved)
@@ -263,7 +263,8 @@ class Reconciler:
         )
         if results:
             seconds = self.clock.monotonic() - started
-            record_run(self.store, look, outcome, options, seconds, self.clock.now(), digest)
+            ran = look.plan if first is None else first
+            record_run(self.store, look, outcome, options, seconds, self.clock.now(), ran.digest)
         return outcome
 
     def execute(
