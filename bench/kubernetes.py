@@ -220,7 +220,7 @@ def _create(shop: Shop, cluster: Cluster, namespace: str, many: Mapping[str, int
     limit = began + 900
     missing = sorted(many)
     while time.perf_counter() < limit:
-        # One kind at a time, and the rarer the more of it are missing: what counting costs, the other side does not pay.
+        # One kind at a time, and rarely while many are missing: what counting costs, the other side does not pay.
         there, wanted = _count(cluster, namespace, missing[-1]), many[missing[-1]]
         if there >= wanted:
             missing.pop()

@@ -210,8 +210,11 @@ class Cluster:
 
     def watch(
         self, kind: Kind, namespace: str, selector: str, since: str, opened: Callable[[Callable[[], None]], None]
-    ) -> Iterator[Json]:
+    ) -> Iterator[str]:
         """Events after a version, of objects' metadata, until the API ends the stream or is silent for too long.
+
+        As they come, a line each, to be read by `event` where there is time for it: the last of them before the next
+        watch, since it says from where that goes on, and why this one ended.
 
         Args:
             opened: Is given what ends the stream from another thread.
@@ -227,12 +230,20 @@ class Cluster:
             "timeoutSeconds": "600",
         }
         what = f"watching {kind.plural} in {namespace}"
-        for line in self.lines(kind.path(namespace), what, query, SILENT_SECONDS, opened, NAMED):
-            event = self._parsed(line.encode())
-            if event.get("type") == "ERROR":
-                body = cast("Json", event.get("object") or {})
-                raise refusal(int(body.get("code") or 500), body, f"{self}: {what}")
-            yield event
+        yield from self.lines(kind.path(namespace), what, query, SILENT_SECONDS, opened, NAMED)
+
+    def event(self, line: str) -> Json:
+        """An event that a watch told.
+
+        Raises:
+            ExpiredError: It says that the version is too old to go on from.
+            TargetError: It says another reason for the watch's end.
+        """
+        event = self._parsed(line.encode())
+        if event.get("type") == "ERROR":
+            body = cast("Json", event.get("object") or {})
+            raise refusal(int(body.get("code") or 500), body, f"{self}: watching")
+        return event
 
     def lines(
         self,

@@ -16,6 +16,8 @@ _AGAIN_SECONDS = 5.0
 # The first event is told at once, what follows so soon after it together; for longer while many come.
 _GATHER_SECONDS = 0.1
 _GATHER_LONGEST_SECONDS = 0.5
+# How lines begin that are about the watch, and no object.
+_OF_THE_WATCH = ('{"type":"BOOKMARK"', '{"type":"ERROR"')
 
 
 class Watching:
@@ -29,7 +31,8 @@ class Watching:
         self._cluster = cluster
         self._selector = selector
         self._lists = [(kind, namespace) for namespace in namespaces for kind in kinds]
-        self._heard: queue.SimpleQueue[str] = queue.SimpleQueue()
+        # What was heard: of which kind, the API's line, or words of our own.
+        self._heard: queue.SimpleQueue[tuple[Kind | None, str]] = queue.SimpleQueue()
         self._ends: dict[tuple[str, str], Callable[[], None]] = {}
 
     def until(self, stop: threading.Event) -> Iterator[str]:
@@ -42,11 +45,24 @@ class Watching:
             heard = [self._heard.get()]
             while not self._heard.empty():
                 heard.append(self._heard.get())
-            told = [words for words in heard if words]
-            if told:
-                yield told[0] if len(told) == 1 else f"{told[0]}, and {len(told) - 1} more"
-                pause = min(2.0 * pause, _GATHER_LONGEST_SECONDS) if len(told) > 1 else _GATHER_SECONDS
+            # One is read for its words, the others are only counted: a run of ours causes thousands.
+            words = next((told for kind, line in heard if (told := self._words(kind, line))), "")
+            if words:
+                yield words if len(heard) == 1 else f"{words}, and {len(heard) - 1} more"
+                pause = min(2.0 * pause, _GATHER_LONGEST_SECONDS) if len(heard) > 1 else _GATHER_SECONDS
                 stop.wait(pause)
+
+    def _words(self, kind: Kind | None, line: str) -> str:
+        """What a line tells; nothing where it tells nothing of an object."""
+        if kind is None:
+            return line
+        try:
+            event = self._cluster.event(line)
+        except TargetError:
+            return ""  # whoever listens begins anew, and says so
+        if event.get("type") in (None, "BOOKMARK"):
+            return ""
+        return f"{kind.name} {part(event, 'object', 'metadata').get('name', '')}: {str(event['type']).lower()}"
 
     def _listen(self, kind: Kind, namespace: str, stop: threading.Event) -> None:
         since = ""
@@ -54,16 +70,17 @@ class Watching:
             try:
                 # What changed between a look and this is found by the next look.
                 since = since or self._cluster.version_now(kind, namespace, self._selector)
-                for event in self._cluster.watch(kind, namespace, self._selector, since, self._opened(kind, namespace)):
-                    metadata = part(event, "object", "metadata")
-                    since = str(metadata.get("resourceVersion") or since)
-                    if event.get("type") != "BOOKMARK":
-                        self._heard.put(f"{kind.name} {metadata.get('name', '')}: {str(event.get('type')).lower()}")
+                last = ""
+                for last in self._cluster.watch(kind, namespace, self._selector, since, self._opened(kind, namespace)):
+                    if not last.startswith(_OF_THE_WATCH):
+                        self._heard.put((kind, last))
                     if stop.is_set():
                         return
+                if last:
+                    since = str(part(self._cluster.event(last), "object", "metadata").get("resourceVersion") or since)
             except ExpiredError:
                 since = ""
-                self._heard.put(f"{kind.name}: the watch began anew")
+                self._heard.put((None, f"{kind.name}: the watch began anew"))
             except TargetError:
                 since = ""
                 stop.wait(_AGAIN_SECONDS)
@@ -78,4 +95,4 @@ class Watching:
         stop.wait()
         for end in list(self._ends.values()):
             end()
-        self._heard.put("")
+        self._heard.put((None, ""))

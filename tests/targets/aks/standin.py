@@ -103,6 +103,8 @@ class Standin:
         self.logs: dict[str, list[str]] = {}
         self.ports: dict[str, tuple[str, int]] = {}
         self.watching = 0
+        # Collections whose next watch is told that it is too old, with the event that says so.
+        self.too_old: dict[str, Json] = {}
         # Verb and resource (`deployments.apps`) that nobody may; whether they are asked for is not looked at otherwise.
         self.denied: set[tuple[str, str]] = set()
         # Whether KEDA is installed, which brings a kind of its own.
@@ -586,19 +588,27 @@ class _Handler(BaseHTTPRequestHandler):
             standin.changed.notify_all()
         try:
             while not standin.closed:
+                if ended := standin.too_old.pop(plural, None):
+                    self._event(ended)
+                    self.wfile.write(b"0\r\n\r\n")
+                    return
                 with standin.changed:
                     new = [e for e in standin.history if e[0] > since and e[1:3] == (plural, namespace)]
                     if not new:
                         standin.changed.wait(0.5)
                 for version, _, _, kind, shown in new:
-                    line = json.dumps({"type": kind, "object": self._wanted(shown)}).encode() + b"\n"
-                    self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
-                    self.wfile.flush()
+                    self._event({"type": kind, "object": self._wanted(shown)})
                     since = version
         except OSError:
             return
         finally:
             self.close_connection = True
+
+    def _event(self, event: Json) -> None:
+        event = {"type": event["type"], "object": event["object"]}  # in the API's order
+        line = json.dumps(event, separators=(",", ":")).encode() + b"\n"
+        self.wfile.write(f"{len(line):x}\r\n".encode() + line + b"\r\n")
+        self.wfile.flush()
 
     def _log(self, pod: str, query: dict[str, str]) -> None:
         lines = self.standin.logs.get(pod, [])[-int(query["tailLines"]) :]

@@ -27,7 +27,7 @@ from reconciler.targets.aks.form import Secrets
 from tests.contract.harness import INSTALLATION, Bench
 from tests.contract.live_kubernetes import reveal
 from tests.listening import listening
-from tests.targets.aks.samples import IMAGES, deployment, one, render
+from tests.targets.aks.samples import IMAGES, deployment, one, recorded, render
 from tests.targets.aks.standin import TOKEN, Fault, Standin
 
 KEY = ("deployments", "ml", "diabetes")
@@ -309,6 +309,61 @@ def test_a_change_by_hand_is_an_event(standin: Standin, driver: AksDriver) -> No
     listener.join(60)
     assert not listener.is_alive()
     assert heard == ["Deployment diabetes: modified"]
+
+
+def test_many_changes_are_a_few_hints_and_none_is_lost(standin: Standin, driver: AksDriver) -> None:
+    """Each is told by its words or as one of those that came with it, however they fell together."""
+    Bench(driver).settle(wanted({"replicas": 2}))
+    edits = 9
+    counts: list[int] = []
+    all_of_them, stop = threading.Event(), threading.Event()
+
+    def listen() -> None:
+        for words in driver.watch(stop):
+            told, _, more = words.partition(", and ")
+            assert told == "Deployment diabetes: modified"
+            counts.append(1 + int(more.removesuffix(" more") or 0))
+            if sum(counts) == edits:
+                all_of_them.set()
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    with standin.changed:
+        while not standin.watching >= 8:
+            standin.changed.wait()
+    for replicas in range(edits):
+        standin.edit(KEY, ("spec", "replicas"), 10 + replicas)
+    assert all_of_them.wait(60), counts
+    stop.set()
+    listener.join(60)
+    assert not listener.is_alive()
+
+
+def test_a_watch_that_is_too_old_begins_anew(standin: Standin, driver: AksDriver) -> None:
+    """The API says so within the stream: that is a hint, too, and what changes afterwards is heard."""
+    Bench(driver).settle(wanted({"replicas": 2}))
+    standin.too_old["deployments"] = recorded("watch-too-old")
+    heard: list[str] = []
+    changed, stop = threading.Event(), threading.Event()
+
+    def listen() -> None:
+        for words in driver.watch(stop):
+            heard.append(words)
+            changed.set()
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    assert changed.wait(60)
+    changed.clear()
+    with standin.changed:
+        while not standin.watching >= 9:
+            standin.changed.wait()
+    standin.edit(KEY, ("spec", "replicas"), 7)
+    assert changed.wait(60)
+    stop.set()
+    listener.join(60)
+    assert not listener.is_alive()
+    assert heard == ["Deployment: the watch began anew", "Deployment diabetes: modified"]
 
 
 def test_the_clusters_credentials_are_nowhere(standin: Standin, driver: AksDriver) -> None:
