@@ -37,6 +37,8 @@ def until_free(
         A look in which one of them has ended; None if there is none to wait for, or it has not ended in time.
     """
     busy = {b.id for b in look.plan.blocked if b.code == "busy" and b.id.target not in stopped}
+    if timeout is not None and timeout <= 0.0:
+        return None
     for id_ in sorted(busy):
         text = "until an earlier operation on it has ended"
         progress(ProgressEvent(id_, Action.NOOP, Step.APPLY, State.WAITING, text))

@@ -137,7 +137,9 @@ def test_a_run_waits_for_what_an_earlier_one_began(house: House):
     assert house.go(timeout=0.5).results[0].state is State.HANDED_OVER
     house.want(service("a", kind="plain", image="two"), service("b", "west"))
 
-    hasty, short = house.go(wait=False), house.go(timeout=0.5)
+    hasty = house.go(wait=False)
+    assert "until an earlier operation on it has ended" not in told, "it does not wait"
+    short = house.go(timeout=0.5)
 
     assert [str(r.id) for r in hasty.results] == ["west/service/b"], "the rest is done meanwhile"
     assert not short.results
