@@ -192,6 +192,7 @@ class Node:
         self.called_at = self.around.clock.monotonic()
         answer = self.around.driver.apply(self._asked(filled))
         if isinstance(answer, InProgress):
+            # Without a token all that there is to know was written before the call.
             if answer.token:
                 self._intend(filled, self.step, answer.token)
             self._wait(answer.retry_after)

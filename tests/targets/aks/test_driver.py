@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -286,84 +287,100 @@ def test_a_namespace_that_is_not_there(standin: Standin, driver: AksDriver) -> N
     assert "kubectl create namespace ml" in caught.value.hint
 
 
-def test_a_change_by_hand_is_an_event(standin: Standin, driver: AksDriver) -> None:
-    """A hint within a moment; told to stop, it stops."""
-    bench = Bench(driver)
-    bench.settle(wanted({"replicas": 2}))
+@contextlib.contextmanager
+def hints(
+    standin: Standin, driver: AksDriver, watches: int = 8
+) -> Iterator[Callable[[Callable[[list[str]], bool]], None]]:
+    """What the driver's watch tells, from when so many watches were opened; told to stop, it stops.
+
+    Yields:
+        Waits until a condition holds of all hints so far.
+    """
     heard: list[str] = []
-    first, stop = threading.Event(), threading.Event()
+    told, stop = threading.Condition(), threading.Event()
 
     def listen() -> None:
         for words in driver.watch(stop):
-            heard.append(words)
-            first.set()
+            with told:
+                heard.append(words)
+                told.notify_all()
+
+    def until(holds: Callable[[list[str]], bool]) -> None:
+        with told:
+            assert told.wait_for(lambda: holds(heard), 60), heard
 
     listener = threading.Thread(target=listen)
     listener.start()
     with standin.changed:
-        while not standin.watching >= 8:
-            standin.changed.wait()
-    standin.edit(KEY, ("spec", "replicas"), 7)
-    assert first.wait(60)
-    stop.set()
-    listener.join(60)
+        assert standin.changed.wait_for(lambda: standin.watching >= watches, 60)
+    try:
+        yield until
+    finally:
+        stop.set()
+        listener.join(60)
     assert not listener.is_alive()
-    assert heard == ["Deployment diabetes: modified"]
+
+
+def test_a_change_by_hand_is_an_event(standin: Standin, driver: AksDriver) -> None:
+    """A hint within a moment; told to stop, it stops."""
+    Bench(driver).settle(wanted({"replicas": 2}))
+    with hints(standin, driver) as until:
+        standin.edit(KEY, ("spec", "replicas"), 7)
+        until(lambda heard: heard == ["Deployment diabetes: modified"])
 
 
 def test_many_changes_are_a_few_hints_and_none_is_lost(standin: Standin, driver: AksDriver) -> None:
     """Each is told by its words or as one of those that came with it, however they fell together."""
     Bench(driver).settle(wanted({"replicas": 2}))
     edits = 9
-    counts: list[int] = []
-    all_of_them, stop = threading.Event(), threading.Event()
 
-    def listen() -> None:
-        for words in driver.watch(stop):
-            told, _, more = words.partition(", and ")
-            assert told == "Deployment diabetes: modified"
-            counts.append(1 + int(more.removesuffix(" more") or 0))
-            if sum(counts) == edits:
-                all_of_them.set()
+    def all_of_them(heard: list[str]) -> bool:
+        parts = [words.partition(", and ") for words in heard]
+        assert {told for told, _, _ in parts} <= {"Deployment diabetes: modified"}
+        counted = sum(1 + int(more.removesuffix(" more") or 0) for _, _, more in parts)
+        return counted == edits and len(heard) < edits
 
-    listener = threading.Thread(target=listen)
-    listener.start()
-    with standin.changed:
-        while not standin.watching >= 8:
-            standin.changed.wait()
-    for replicas in range(edits):
-        standin.edit(KEY, ("spec", "replicas"), 10 + replicas)
-    assert all_of_them.wait(60), counts
-    stop.set()
-    listener.join(60)
-    assert not listener.is_alive()
+    with hints(standin, driver) as until:
+        with standin.changed:
+            for replicas in range(edits):
+                standin.edit(KEY, ("spec", "replicas"), 10 + replicas)
+        until(all_of_them)
 
 
 def test_a_watch_that_is_too_old_begins_anew(standin: Standin, driver: AksDriver) -> None:
     """The API says so within the stream: that is a hint, too, and what changes afterwards is heard."""
     Bench(driver).settle(wanted({"replicas": 2}))
     standin.too_old["deployments"] = recorded("watch-too-old")
-    heard: list[str] = []
-    changed, stop = threading.Event(), threading.Event()
+    with hints(standin, driver, watches=9) as until:
+        standin.edit(KEY, ("spec", "replicas"), 7)
+        until(lambda heard: heard == ["Deployment: the watch began anew", "Deployment diabetes: modified"])
 
-    def listen() -> None:
-        for words in driver.watch(stop):
-            heard.append(words)
-            changed.set()
 
-    listener = threading.Thread(target=listen)
-    listener.start()
-    assert changed.wait(60)
-    changed.clear()
-    with standin.changed:
-        while not standin.watching >= 9:
-            standin.changed.wait()
-    standin.edit(KEY, ("spec", "replicas"), 7)
-    assert changed.wait(60)
-    stop.set()
-    listener.join(60)
-    assert not listener.is_alive()
-    assert heard == ["Deployment: the watch began anew", "Deployment diabetes: modified"]
+def test_an_api_below_a_path_and_behind_a_proxy(standin: Standin, tmp_path: Path) -> None:
+    """As a gateway of many clusters serves it: requests keep the path, and go through the proxy where one is named."""
+    asked: list[str] = []
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(502)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    config = json.loads(json.dumps(standin.kubeconfig))
+    (entry,) = (one["cluster"] for one in config["clusters"])
+    entry["server"] += "/k8s/clusters/one"
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(config))
+    Cluster("cluster", kubeconfig=str(path)).get("/api/v1/namespaces/ml/services/x")
+    assert standin.requests[-1] == ("GET", "/k8s/clusters/one/api/v1/namespaces/ml/services/x")
+    with listening(Proxy) as port:
+        entry["proxy-url"] = f"http://127.0.0.1:{port}"
+        path.write_text(json.dumps(config))
+        with pytest.raises(UnavailableError):
+            Cluster("cluster", kubeconfig=str(path)).get("/api/v1/namespaces/ml/services/x")
+    assert set(asked) == {f"http://127.0.0.1:{standin.port}/k8s/clusters/one/api/v1/namespaces/ml/services/x"}
 
 
 def test_the_clusters_credentials_are_nowhere(standin: Standin, driver: AksDriver) -> None:
