@@ -37,6 +37,7 @@ class Capabilities:
         stages: Kinds that can be staged beside the serving version, tested, then promoted.
         in_place: Pointers of staged kinds that are changed on the serving version, without staging.
         endpoints: Kinds that answer requests, and so can be tested.
+        accessories: Kinds that answer nothing and carry nothing that does: deleting one stops nothing.
         renames: Kinds that can be renamed where they stand; the others are made anew under another name.
         hands_over: Pointers (`[<Kind>:]/port`) that make an address: a resource made under another name takes the
             endpoint of the old one over where they are the same or left to the target. Empty: it cannot.
@@ -62,6 +63,7 @@ class Capabilities:
     stages: frozenset[str] = frozenset()
     in_place: tuple[str, ...] = ()
     endpoints: frozenset[str] = frozenset()
+    accessories: frozenset[str] = frozenset()
     renames: frozenset[str] = frozenset()
     hands_over: tuple[str, ...] = ()
     content: tuple[str, ...] = ()
@@ -176,7 +178,12 @@ class Endpoint(Protocol):
     """Ability: the resource answers requests."""
 
     def address(self, resource: ResourceId, *, staged: bool = False) -> Address | None:
-        """Where the promoted (or staged) version answers; None while it does not."""
+        """Where the promoted (or staged) version answers; None while it does not.
+
+        Raises:
+            TargetError: It cannot be told, or there is no way to it from here: one that passes is asked for again, any
+                other fails the change.
+        """
         ...
 
 

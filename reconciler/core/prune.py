@@ -187,7 +187,7 @@ def _why(
 def _disruption(situation: Situation, observed: Observed, arriving: Change | None) -> Disruption:
     """What deleting it does to those who use it."""
     capabilities = situation.capabilities[observed.id.target]
-    if observed.id.kind in capabilities.retained:
+    if observed.id.kind in capabilities.retained | capabilities.accessories:
         return Disruption.NONE
     if observed.id.kind in capabilities.holds_data:
         return Disruption.DATA_LOSS

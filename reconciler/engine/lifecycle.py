@@ -95,8 +95,9 @@ TABLE: dict[State, Row] = {
         },
     ),
     State.TESTING: Row(
-        "each test's own time limit",
+        "each test's own time limit; while it cannot be asked, the target's deadline",
         {
+            Signal.TRY_AGAIN: State.TESTING,
             Signal.NEXT_CALL: State.CALLING,
             Signal.STEP_DONE: State.DONE,
             Signal.REFUSED: State.FAILED,

@@ -335,17 +335,21 @@ class Node:
 
     def _target_said(self, exc: TargetError) -> None:
         passing = exc.retry is Retry.WAIT or (exc.retry is Retry.BACKOFF and self.tries + 1 < MAX_TRIES)
-        if passing and self.state in (State.CALLING, State.IN_PROGRESS, State.UNDOING):
+        if passing and self.state in (State.CALLING, State.IN_PROGRESS, State.TESTING, State.UNDOING):
             self.tries += 1
             delay = exc.retry_after if exc.retry_after is not None else min(2.0 ** (self.tries - 1), 15.0)
             self.due = self.around.clock.monotonic() + delay
             self.reason = exc.message
-            if self.state is State.CALLING:
+            if self.state in (State.CALLING, State.TESTING):
                 self.move(Signal.TRY_AGAIN, exc.message)
             else:
                 self.move(Signal.ACCEPTED, exc.message)
             return
         nothing_written = exc.retry in (Retry.STOP, Retry.OBSERVE)
+        if self.state is State.TESTING and exc.retry is Retry.STOP:
+            # What can never be asked is never known to work.
+            self._failed_step(f"it cannot be tested: {exc.message}", exc.code, exc.hint)
+            return
         if nothing_written and self.state is not State.UNDOING and self.step in (Step.SHIFT, Step.PROMOTE):
             self._failed_step(exc.message, exc.code, exc.hint)
             return

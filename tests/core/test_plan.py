@@ -226,6 +226,17 @@ def test_what_only_the_record_needs_is_recorded_once(what: dict[str, Any]) -> No
     assert plan(loop.situation(desired)).empty
 
 
+@pytest.mark.parametrize("beside", [True, False])
+def test_what_goes_without_anybody_noticing(beside: bool) -> None:
+    """Only what answers, or what leads to it, stops answering when it is taken away."""
+    loop, _ = served("one")
+    accessories = frozenset({KIND} if beside else set[str]())
+    loop.target.capabilities = Capabilities(frozenset({KIND}), accessories=accessories)
+    (change,) = plan(loop.situation([])).effective()
+    assert change.action is Action.DELETE
+    assert change.disruption is (Disruption.NONE if beside else Disruption.OUTAGE)
+
+
 def test_protection_is_written_and_recorded() -> None:
     """A changed `protect` is written to the mark in place, and recorded."""
     loop, desired = served("one")

@@ -208,6 +208,52 @@ def test_a_version_that_fails_its_tests_is_discarded_and_the_old_one_stays(house
     assert house.store.baselines()[outcome.results[0].id].pending is None
 
 
+def test_a_version_that_cannot_be_asked_for_a_moment_is_asked_again(house: House, answers):
+    """A way to it that is not there yet says nothing of the version."""
+    world = house.worlds["east"]
+    world.serve("service/a", answers.url, staged=True)
+    world.fault(Fault("way", "503", times=3))
+    seen: list[Any] = []
+    house.on_progress = lambda event: seen.append((event.state, event.text))
+    house.want(service("a", tests=[ALWAYS_FINE]))
+    outcome = house.go()
+    assert outcome.word == "applied", outcome.results
+    waits = [text for state, text in seen if state is State.TESTING and text]
+    assert len(waits) == 3
+    assert all("503" in text for text in waits)
+
+
+@pytest.mark.parametrize("kind", ["plain", "service"])
+def test_a_version_that_can_never_be_asked_does_not_stay(house: House, answers, kind: str):
+    """Nobody knows whether it works: it goes as one that failed, and the reason is why nobody could ask."""
+    world = house.worlds["east"]
+    world.serve(f"{kind}/a", answers.url, staged=kind == "service")
+    house.want(service("a", kind=kind, tests=[ALWAYS_FINE]))
+    assert house.go().word == "applied"
+    world.fault(Fault("way", "403", times=-1))
+    house.want(service("a", kind=kind, image="two", tests=[ALWAYS_FINE]))
+    (result,) = house.go(wait=False).results
+    assert (result.state, result.code) == (State.FAILED, "access")
+    assert result.reason.startswith("it cannot be tested: target east: ")
+    assert result.hint
+    assert world.native(f"{kind}/a")["image"] == "one"
+    assert house.store.baselines()[result.id].pending is None
+
+
+def test_a_target_that_is_gone_while_it_is_to_be_asked(house: House, answers):
+    """What was made is neither taken for good nor undone: the next run asks again."""
+    world = house.worlds["east"]
+    world.serve("service/a", answers.url, staged=True)
+    world.fault(Fault("way", "503", times=-1))
+    house.want(service("a", tests=[ALWAYS_FINE]))
+    (result,) = house.go(wait=False).results
+    assert (result.state, result.code) == (State.FAILED, "target-unavailable")
+    assert house.store.baselines()[result.id].pending is not None
+    world.clear_faults()
+    assert house.go(ignore_holds=True).word == "applied"
+    assert house.plan().empty
+
+
 def test_what_cannot_be_staged_goes_back_when_its_tests_fail(house: House, answers):
     """The previous version is applied again; the record is what it was."""
     world = house.worlds["east"]

@@ -283,7 +283,7 @@ class Cluster:
         """A connection to a port of a pod, through the API; a `PortForward` of the kubernetes package.
 
         Raises:
-            UnavailableError: The pod cannot be reached.
+            AccessError: It is not allowed. TargetError: The pod cannot be reached.
         """
         from kubernetes.client.exceptions import ApiException
         from kubernetes.stream import ws_client
@@ -295,8 +295,25 @@ class Cluster:
         try:
             return forward(configuration, "GET", url, headers=headers)
         except ApiException as error:
-            # Its own text may hold the request's headers.
-            raise UnavailableError(f"{self}: pod {pod} cannot be reached", hint="see its log and events") from error
+            refused = self._untunnelled(pod, error.__context__)
+            raise refused from refused.__cause__
+
+    def _untunnelled(self, pod: str, answer: BaseException | None) -> TargetError:
+        """Why there is no connection to a pod.
+
+        Args:
+            answer: Of the package for websockets, whose own text may hold headers.
+        """
+        what = f"{self}: pod {pod} cannot be reached"
+        code: int | None = getattr(answer, "status_code", None)
+        if code is None:
+            return UnavailableError(what, hint=_REACH)
+        if code == 401:
+            self.close()
+        error = refusal(code, self._parsed(getattr(answer, "resp_body", None) or b""), what)
+        if isinstance(error, MissingError):
+            return UnavailableError(error.message, hint="it is looked for again")
+        return error
 
     def close(self) -> None:
         """Ends all connections; used again, it connects anew."""

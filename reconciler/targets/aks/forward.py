@@ -22,7 +22,7 @@ from reconciler.targets.aks.api import Cluster
 from reconciler.targets.aks.kinds import PORT, Place
 
 _CHUNK = 65536
-_REFUSAL = b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_REFUSAL = "HTTP/1.1 502 Bad Gateway\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,13 @@ class Forwards:
         self._lock = threading.Lock()
 
     def to(self, resource: ResourceId, pod: str) -> Address:
-        """Where a pod answers."""
+        """Where a pod answers.
+
+        Raises:
+            TargetError: There is no way to it, as where this user may not forward ports.
+        """
+        # What the first request met would look like an answer of the service.
+        _end(self._cluster.tunnel(Place.of(resource.name).namespace, pod, PORT))
         with self._lock:
             way = self._ways.get(resource)
             if way is None or way.pod != pod:
@@ -92,8 +98,8 @@ class Forwards:
         with near:
             try:
                 tunnel = self._cluster.tunnel(namespace, pod, PORT)
-            except TargetError:
-                _refuse(near)
+            except TargetError as error:
+                _refuse(near, error.message)
                 return
             far: Any = tunnel.socket(PORT)
             back = threading.Thread(target=_pump, args=(far, near), daemon=True)
@@ -101,15 +107,20 @@ class Forwards:
             _pump(near, far)
             back.join()
             far.close()
-            with contextlib.suppress(Exception):
-                tunnel.close()
+            _end(tunnel)
 
 
-def _refuse(near: socket.socket) -> None:
+def _end(tunnel: Any) -> None:
+    with contextlib.suppress(Exception):
+        tunnel.close()
+
+
+def _refuse(near: socket.socket, why: str) -> None:
     """Answers once there is a question: what is closed with something unread is reset, and the answer lost."""
     with contextlib.suppress(OSError):
         near.recv(_CHUNK)
-        near.sendall(_REFUSAL)
+        body = f"{why}\n".encode()
+        near.sendall(f"{_REFUSAL}content-length: {len(body)}\r\n\r\n".encode() + body)
         near.shutdown(socket.SHUT_WR)
         while near.recv(_CHUNK):
             pass

@@ -80,6 +80,8 @@ class AksRenderer:
             stages=frozenset({"Deployment"}),
             in_place=IN_PLACE,
             endpoints=frozenset({"Deployment"}),
+            # Without one of those, requests still arrive and are answered.
+            accessories=frozenset(KINDS) - {"Deployment", "Service", "Ingress"},
             parallel=16,
             deadline_seconds=3600.0,
         )

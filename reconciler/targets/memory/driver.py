@@ -273,7 +273,8 @@ class MemoryDriver:
 
     def address(self, resource: ResourceId, *, staged: bool = False) -> Address | None:
         """Where a test said that it answers."""
-        url = self.world.address(f"{resource.kind}/{resource.name}", staged=staged)
+        with mapped(self._target):
+            url = self.world.way(f"{resource.kind}/{resource.name}", staged=staged)
         return Address(url) if url else None
 
     def logs(self, resource: ResourceId, *, lines: int, follow: bool, stop: Event) -> Iterator[str]:

@@ -35,7 +35,7 @@ class Fault:
     """One thing that goes wrong.
 
     Args:
-        op: `list`, `get`, `write`, `delete` or `*`.
+        op: `list`, `get`, `write`, `delete`, `way` or `*`.
         error: A status as text (`429`), `timeout`, `broken`, `busy`, `crash` (raises `Crashed`) or `kill` (SIGKILL to
             the own process).
         when: `before` the target did it, or `after`.

@@ -346,6 +346,12 @@ class World:
         with self._open() as state:
             return state["addresses"].get(f"{key}#staged" if staged else key)
 
+    def way(self, key: str, *, staged: bool = False) -> str | None:
+        """The same, asked of the target by whoever is to send requests there."""
+        with self._open() as state:
+            self._strike(state, "way", "before", key, 0)
+        return self.address(key, staged=staged)
+
     # Inside
 
     @contextmanager

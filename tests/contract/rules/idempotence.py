@@ -8,9 +8,17 @@ from dataclasses import replace
 import pytest
 
 from reconciler.core.change import Action
+from reconciler.core.resources import ResourceId
 
 from ..fixture import DriverFixture, needs
+from ..harness import Bench
 from .base import Rules, assert_holds, change_for, left, only, there
+
+
+def _there(bench: Bench, target: str, many: int) -> list[ResourceId]:
+    """What is there, once it is so many: what goes on being deleted is nothing to do any more, and still there."""
+    bench.until(lambda: len(bench.observe()[target].resources) == many)
+    return list(bench.observe()[target].resources)
 
 
 class IdempotenceRules(Rules):
@@ -60,7 +68,7 @@ class IdempotenceRules(Rules):
                         raise died
                     target.crash("never", 0)
                     bench.settle(wanted)
-                    assert list(bench.observe()[desired.id.target].resources) == [d.id for d in wanted]
+                    assert _there(bench, desired.id.target, len(wanted)) == [d.id for d in wanted]
                     for one in wanted:
                         assert_holds(there(bench, one), one)
                         assert bool(left(bench, target)) == (variant == "more")

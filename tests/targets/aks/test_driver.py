@@ -7,6 +7,7 @@ import dataclasses
 import json
 import stat
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -470,13 +471,52 @@ def test_a_pod_is_scored_through_the_api(standin: Standin, driver: AksDriver) ->
     assert not Path(address.uds).exists()
 
 
-def test_a_pod_that_cannot_be_reached_is_a_bad_gateway(standin: Standin, driver: AksDriver) -> None:
-    """Whoever asks gets an answer, not silence."""
+def test_a_pod_that_is_gone_while_it_is_asked_is_a_bad_gateway(standin: Standin, driver: AksDriver) -> None:
+    """Whoever asks gets an answer, not silence, and why."""
     add_pod(standin, "diabetes-abc-22222")
-    address = driver.address(one(wanted(), "Deployment").id)
-    assert address is not None
-    with httpx.Client(transport=httpx.HTTPTransport(uds=address.uds), base_url=address.url) as client:
-        assert client.get("/").status_code == 502
+    with listening(Pod) as port:
+        standin.ports["diabetes-abc-22222"] = ("127.0.0.1", port)
+        address = driver.address(one(wanted(), "Deployment").id)
+        assert address is not None
+        del standin.ports["diabetes-abc-22222"]
+        with httpx.Client(transport=httpx.HTTPTransport(uds=address.uds), base_url=address.url) as client:
+            answer = client.get("/")
+    assert answer.status_code == 502
+    assert answer.text.startswith("cluster 'cluster': pod diabetes-abc-22222 cannot be reached: pods ")
+
+
+# What an API server of 1.36 says when a tunnel is not allowed, when it does not get through to the node, and when it is
+# asked with credentials that have expired.
+NO_WAY = {
+    403: 'pods "p" is forbidden: User "lim" cannot get resource "pods/portforward" in API group "" in the namespace '
+    '"ml"',
+    500: "error dialing backend: dial tcp: lookup node1 on 10.255.255.53:53: no such host",
+    401: "Unauthorized",
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "hint"),
+    [
+        (403, AccessError, "lim needs the verb 'get' on pods/portforward --namespace ml"),
+        (500, UnavailableError, "the API server or something behind it is failing"),
+        (401, AccessError, "the kubeconfig's credentials are missing, wrong or expired"),
+        (0, UnavailableError, "kubectl cluster-info"),
+    ],
+)
+def test_no_way_to_a_pod_is_no_answer_of_the_service(
+    standin: Standin, driver: AksDriver, status: int, error: type[Exception], hint: str
+) -> None:
+    """It is told with its reason, before anybody takes it for a service that fails its tests."""
+    add_pod(standin, "diabetes-abc-22222")
+    said = {"kind": "Status", "status": "Failure", "message": NO_WAY.get(status, ""), "code": status}
+    standin.faults = [Fault("GET", status, query="ports=", body=said)]
+    with pytest.raises(error) as caught:
+        driver.address(one(wanted(), "Deployment").id)
+    assert str(caught.value).startswith("cluster 'cluster': pod diabetes-abc-22222 cannot be reached")
+    assert NO_WAY.get(status, "") in str(caught.value)
+    assert hint in str(getattr(caught.value, "hint", ""))
+    assert TOKEN not in "".join(traceback.format_exception(caught.value))
 
 
 def test_logs_of_all_pods(standin: Standin, driver: AksDriver) -> None:
