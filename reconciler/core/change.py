@@ -396,6 +396,11 @@ class Plan:
         """Git wants something changed."""
         return any(not change.drift_only for change in self.effective())
 
+    @property
+    def busy(self) -> frozenset[ResourceId]:
+        """What something earlier goes on at: before that has ended, it is neither changed nor deleted."""
+        return frozenset(each.id for each in (*self.blocked, *self.kept) if each.code == "busy")
+
     def count(self, action: Action) -> int:
         """How many changes of one kind."""
         return sum(change.action is action for change in self.changes)

@@ -91,9 +91,10 @@ def _verdict(
     if is_protected(situation, id_):
         revision = baseline.revision if baseline else mark.revision if mark else ""
         return _protected(situation, id_, service, revision, successor)
-    if observed.busy:
-        return Kept(id_, "an earlier operation on it is still in progress", "busy")
+    busy = Kept(id_, "an earlier operation on it is still in progress", "busy")
     if baseline is None:
+        if observed.busy:
+            return busy
         reason = "ours by its mark but not in our records; recorded now, deleted next time"
         return Change(id_, Action.ADOPT, reason, service, observed=observed, steps=(), drift_only=True)
     capabilities = situation.capabilities[id_.target]
@@ -107,6 +108,8 @@ def _verdict(
         if age < capabilities.retain_seconds and id_ not in surplus:
             days = (capabilities.retain_seconds - age) / 86400
             return Kept(id_, f"not used any more; collected in {days:.0f} days", "retained")
+    if observed.busy:
+        return busy
     goes_on = successor or service
     if goes_on in arrivals.waiting:
         why = arrivals.waiting[goes_on]

@@ -36,7 +36,7 @@ def until_free(
     Returns:
         A look in which one of them has ended; None if there is none to wait for, or it has not ended in time.
     """
-    busy = {b.id for b in look.plan.blocked if b.code == "busy" and b.id.target not in stopped}
+    busy = {id_ for id_ in look.plan.busy if id_.target not in stopped}
     if timeout is not None and timeout <= 0.0:
         return None
     for id_ in sorted(busy):
@@ -47,7 +47,7 @@ def until_free(
     while busy and clock.monotonic() < limit and not clock.wait(cancel.event, pause):
         began = clock.monotonic()
         look = look_again()
-        if not busy <= {b.id for b in look.plan.blocked if b.code == "busy"}:
+        if not busy <= look.plan.busy:
             return look
         pause = max(HEALTH_POLL_SECONDS, 2.0 * (clock.monotonic() - began))
     return None

@@ -115,7 +115,7 @@ def exit_code_of(outcome: Outcome) -> int:
         return 16
     if outcome.refusals:
         return 13
-    if any(blocked.code == "busy" for blocked in outcome.plan.blocked):
+    if outcome.plan.busy:
         return 15
     if any(state.value != "complete" for state in outcome.plan.targets.values()):
         return 12

@@ -776,7 +776,12 @@ def test_deleting_waits_for_what_is_going_on() -> None:
     """A busy resource is not deleted now."""
     loop, _ = served("one")
     loop.target.records[id_of("one")] = replace(loop.target.records[id_of("one")], busy=True)
-    assert [k.code for k in plan(loop.situation([])).kept] == ["busy"]
+    made = plan(loop.situation([]))
+    assert [k.code for k in made.kept] == ["busy"]
+    assert made.busy == {id_of("one")}
+    # Nobody waits for what would stay anyway.
+    loop.target.capabilities = Capabilities(frozenset({KIND}), retained=frozenset({KIND}))
+    assert [k.code for k in plan(loop.situation([])).kept] == ["retained"]
 
 
 def test_protection_takes_two_merges() -> None:

@@ -151,6 +151,21 @@ def test_a_run_waits_for_what_an_earlier_one_began(house: House):
     assert house.plan().empty
 
 
+def test_a_run_waits_for_a_deletion_that_an_earlier_one_began(house: House):
+    """It is over when the resource is gone: who does not wait for that is told by the exit code."""
+    house.want(service("a", kind="plain"))
+    assert house.go().word == "applied"
+    house.worlds["east"].slow("delete", 40)
+    house.want(service("b", kind="plain"))
+    assert State.HANDED_OVER in [r.state for r in house.go(timeout=0.5).results]
+    hasty = house.go(wait=False)
+    assert [kept.code for kept in hasty.plan.kept] == ["busy"]
+    assert exit_code_of(hasty) == 15
+    assert exit_code_of(house.go()) == 0
+    assert house.worlds["east"].names() == ["plain/b"]
+    assert house.plan().empty
+
+
 def test_a_passing_error_is_tried_again(house: House):
     """A 503 and a 429 with its own pause end in success within one run."""
     house.worlds["east"].fault(Fault("write", "503"), Fault("write", "429", retry_after=3.0))
