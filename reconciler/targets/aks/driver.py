@@ -23,7 +23,7 @@ from reconciler.targets.aks.forward import Forwards
 from reconciler.targets.aks.health import State, is_ready, needs_pods, state_of
 from reconciler.targets.aks.kinds import CANARY, INSTALLATION, SERVICE, Place, looked_at
 from reconciler.targets.aks.logs import PodLogs
-from reconciler.targets.aks.looking import look, pods_of
+from reconciler.targets.aks.looking import look, pods_for_words, pods_of
 from reconciler.targets.aks.parts import Json, part, parts
 from reconciler.targets.aks.rehearsal import Rehearsal
 from reconciler.targets.aks.render import AksRenderer, Images
@@ -110,7 +110,7 @@ class AksDriver(AksRenderer):
     def _troubled(self, objects: Mapping[ResourceId, Json], label: str) -> dict[str, list[Json]]:
         """The pods of namespaces in which something is not well."""
         troubled = {Place.of(id_.name).namespace for id_, one in objects.items() if needs_pods(one)}
-        return {namespace: pods_of(self._cluster, namespace, label=label) for namespace in sorted(troubled)}
+        return {namespace: pods_for_words(self._cluster, namespace, label) for namespace in sorted(troubled)}
 
     def _with_staged(self, observed: Observed, twin: Json, pods: Sequence[Json]) -> Observed:
         state = state_of(twin, pods)
@@ -187,7 +187,11 @@ class AksDriver(AksRenderer):
     # -- abilities --------------------------------------------------------------------------------------------------
 
     def address(self, resource: ResourceId, *, staged: bool = False) -> Address | None:
-        """A way to a ready pod through the API: a socket of this machine, which needs no credentials of the cluster."""
+        """A way to a ready pod through the API: a socket of this machine, which needs no credentials of the cluster.
+
+        Raises:
+            TargetError: Which pods there are cannot be read, or there is no way to the newest.
+        """
         if resource.kind != "Deployment":
             return None
         place = Place.of(resource.name)
@@ -202,7 +206,11 @@ class AksDriver(AksRenderer):
         return self._forwards.to(canary_of(resource) if staged else resource, str(newest["metadata"]["name"]))
 
     def logs(self, resource: ResourceId, *, lines: int, follow: bool, stop: threading.Event) -> Iterator[str]:
-        """The last lines of every pod; with more than one, each line with its pod."""
+        """The last lines of every pod; with more than one, each line with its pod.
+
+        Raises:
+            TargetError: Which pods there are cannot be read.
+        """
         place = Place.of(resource.name)
         if resource.kind != "Deployment":
             return iter(())

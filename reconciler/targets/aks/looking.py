@@ -71,14 +71,22 @@ def look(
 
 
 def pods_of(cluster: Cluster, namespace: str, service: str = "", label: str = SERVICE) -> list[Json]:
-    """The pods of a service, or of all services of a namespace; none where they cannot be read.
+    """The pods of a service, or of all services of a namespace.
 
     Args:
         label: What says whose they are; `CANARY` for those of versions that are staged.
+
+    Raises:
+        TargetError: They cannot be read, which is not the same as that there are none.
     """
     selector = f"{MANAGED_BY}={MANAGER},{label}" + (f"={service}" if service else "")
+    return [pod for page in cluster.listing(_PODS, namespace, selector) for pod in page]
+
+
+def pods_for_words(cluster: Cluster, namespace: str, label: str) -> list[Json]:
+    """The pods of all services of a namespace, for what is said of these; none where they cannot be read."""
     try:
-        return [pod for page in cluster.listing(_PODS, namespace, selector) for pod in page]
+        return pods_of(cluster, namespace, label=label)
     except TargetError:
         return []
 

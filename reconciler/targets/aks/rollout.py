@@ -96,12 +96,20 @@ class Rollouts:
         return {"apiVersion": _KIND.api, "kind": _KIND.name, **found} if found is not None else None
 
     def pods(self, id_: ResourceId, stage: Stage) -> list[Json]:
-        """The pods of the staged version."""
+        """The pods of the staged version.
+
+        Raises:
+            TargetError: They cannot be read.
+        """
         place = Place.of(id_.name)
         return [pod for pod in pods_of(self._cluster, place.namespace, place.name, CANARY) if is_of(pod, stage)]
 
     def staged_pods(self, id_: ResourceId) -> list[Json]:
-        """The pods of the version that is staged now."""
+        """The pods of the version that is staged now.
+
+        Raises:
+            TargetError: They cannot be read.
+        """
         twin = self.twin_of(id_)
         stage = stage_of(twin) if twin is not None else None
         return self.pods(id_, stage) if stage is not None else []
@@ -145,11 +153,18 @@ class Rollouts:
         """Whether it keeps its share, has had it long enough, or has to go.
 
         Raises:
-            CanaryError: It has to go.
+            CanaryError: It has to go. TargetError: Its pods cannot be read.
         """
         rollout = _wanted(change)[0].rollout
         head = f"{stage.share} % of the requests"
-        pods = self.pods(change.id, stage)
+        # What begins only later was told by another clock, or by a hand.
+        begun = 0 < stage.since <= self._now()
+        try:
+            pods = self.pods(change.id, stage)
+        except UnavailableError as error:
+            if not begun:
+                raise
+            return self._unheard(change, Standing(main, twin), stage, error)
         state = state_of(twin, pods)
         why = state.reason if state.stuck or state.health is Health.SUSPENDED else _restarted(pods)
         if why:
@@ -158,8 +173,6 @@ class Rollouts:
         starting = state.health in (Health.PROGRESSING, Health.DEGRADED)
         if starting and self._late(change, pods):
             raise self._failed(change.id, pods, f"with {head} some pods did not get ready in time: {state.reason}")
-        # What begins only later was told by another clock, or by a hand.
-        begun = 0 < stage.since <= self._now()
         if not state.settled or (starting and not begun):
             return self._going(main, twin, f"{head}: {state.reason}")
         if not begun:
@@ -168,13 +181,13 @@ class Rollouts:
         passed = self._now() - stage.since
         said = f"{head} for {min(passed, rollout.interval):.0f} of {rollout.interval:g} s"
         if rollout.max_error_rate is not None:
+            ready = [pod for pod in pods if is_ready(pod)]
+            if starting and not ready:
+                return self._going(main, twin, f"{said}: {state.reason}", _EVERY_SECONDS)
             try:
-                counted = self._answers(change, [pod for pod in pods if is_ready(pod)])
+                counted = self._answers(change, ready)
             except UnavailableError as error:
-                if passed > rollout.interval + _SILENT_SECONDS:
-                    message = f"with {head} nothing tells how many of them the new version fails: {error.message}"
-                    raise self._failed(change.id, pods, message) from error
-                return self._going(main, twin, f"{said}: {error.message}", _EVERY_SECONDS)
+                return self._unheard(change, Standing(main, twin), stage, error, pods)
             if counted.more_than(rollout.max_error_rate):
                 most = f"{rollout.max_error_rate * 100:g} %"
                 raise self._failed(change.id, pods, f"with {head} {counted}, more than {most}")
@@ -184,6 +197,22 @@ class Rollouts:
         if starting:
             return self._going(main, twin, f"{said}: {state.reason}", _EVERY_SECONDS)
         return Standing(main, twin)
+
+    def _unheard(
+        self, change: Change, standing: Standing, stage: Stage, error: UnavailableError, pods: Sequence[Json] = ()
+    ) -> Standing:
+        """Waits for pods that cannot be asked how they do; they get no further without that.
+
+        Raises:
+            CanaryError: They were waited for long enough.
+        """
+        interval, passed = _wanted(change)[0].rollout.interval, self._now() - stage.since
+        head = f"{stage.share} % of the requests"
+        if passed > interval + _SILENT_SECONDS:
+            message = f"with {head} nothing tells how the new version does: {error.message}"
+            raise self._failed(change.id, pods, message) from error
+        text = f"{head} for {min(passed, interval):.0f} of {interval:g} s: {error.message}"
+        return replace(standing, going=InProgress(_EVERY_SECONDS, again=True, text=text))
 
     def _promote(self, change: Change) -> Standing:
         _, mark = _wanted(change)
@@ -294,6 +323,9 @@ class Rollouts:
         raise BusyError(f"{_name(canary_of(id_))} keeps changing", retry_after=_SOON)
 
     def _answers(self, change: Change, pods: Sequence[Json]) -> Answers:
+        if not pods:
+            # No request counted is no request that went well.
+            raise UnavailableError(f"{_name(canary_of(change.id))} has no ready pod to ask")
         named = [str(pod["metadata"]["name"]) for pod in pods]
         return answers(self._cluster, Place.of(change.id.name).namespace, named, change.key)
 

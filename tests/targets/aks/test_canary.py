@@ -23,7 +23,7 @@ from tests.engine.conftest import FakeClock
 from tests.engine.harness import ALWAYS_FINE, INSTALLATION, House
 from tests.listening import listening
 from tests.targets.aks.samples import IMAGES
-from tests.targets.aks.standin import Standin
+from tests.targets.aks.standin import Fault, Standin
 from tests.targets.aks.test_driver import SECRETS, wanted
 
 MAIN = ("deployments", "ml", "diabetes")
@@ -332,7 +332,72 @@ def test_nothing_tells_how_it_does(site: Site) -> None:
     site.hooks.append(cut)
     result = deployment_result(site.house.go(wait=False))
     assert result.state is State.FAILED
-    assert "nothing tells how many of them the new version fails" in result.reason
+    assert "nothing tells how the new version does" in result.reason
+    assert site.served() == {"one": 4}
+
+
+# What of a request for the pods of the staged version tells it from others.
+STAGED_PODS = "reconciler.dev%2Fcanary%3Ddiabetes"
+
+
+def test_a_listing_of_pods_that_fails_once_is_no_failed_test(site: Site) -> None:
+    """It is asked for again, and the version is tested."""
+
+    def fail(text: str) -> None:
+        if text.startswith("test:"):
+            site.hooks.clear()
+            site.standin.faults.append(Fault("GET", 503, query=STAGED_PODS))
+
+    site.hooks.append(fail)
+    site.want("two", CANARY)
+    assert site.house.go(wait=False).word == "applied"
+    assert not site.standin.faults
+    assert site.served() == {"two": 4}
+
+
+@pytest.mark.parametrize(
+    ("status", "times", "code", "words"),
+    [
+        (403, 1, "access", "injected"),
+        (503, 10**6, "canary-failed", "with 10 % of the requests nothing tells how the new version does: "),
+        # It lasts for a look or two, and then they are asked what they answered.
+        (503, 2, "canary-failed", "with 10 % of the requests 1,000 of 1,000 requests failed, more than 5 %"),
+    ],
+)
+def test_pods_that_cannot_be_listed_have_not_answered_well(
+    site: Site, pods: Pods, status: int, times: int, code: str, words: str
+) -> None:
+    """A canary of which nothing was counted gets no further."""
+    pods.counts["two"] = {500: 1000}
+
+    def fail(text: str) -> None:
+        if "10 % of the requests, for 10 s" in text:
+            site.hooks.clear()
+            site.standin.faults.append(Fault("GET", status, times=times, query=STAGED_PODS))
+
+    site.hooks.append(fail)
+    site.want("two", CANARY)
+    result = deployment_result(site.house.go(wait=False))
+    assert (result.state, result.code) == (State.FAILED, code)
+    assert words in result.reason
+    assert site.served() == {"one": 4}
+
+
+def test_a_canary_without_a_pod_to_ask_has_not_answered_well(site: Site, pods: Pods) -> None:
+    """Its Deployment says that all is well, and what is listed has no pod of it."""
+    pods.counts["two"] = {500: 1000}
+
+    def hide(text: str) -> None:
+        if "10 % of the requests, for 10 s" in text:
+            site.hooks.clear()
+            site.standin.unlisted |= {key for key in site.standin.objects if key[0] == "pods" and ".canary" in key[2]}
+
+    site.hooks.append(hide)
+    site.want("two", CANARY)
+    result = deployment_result(site.house.go(wait=False))
+    assert (result.state, result.code) == (State.FAILED, "canary-failed")
+    assert "nothing tells how the new version does" in result.reason
+    assert "Deployment ml:diabetes.canary has no ready pod to ask" in result.reason
     assert site.served() == {"one": 4}
 
 
