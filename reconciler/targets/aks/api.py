@@ -16,6 +16,7 @@ from reconciler.targets.aks.connection import Connection
 from reconciler.targets.aks.kinds import MANAGER, Kind
 from reconciler.targets.aks.parts import Json
 from reconciler.targets.aks.refusals import ExpiredError, MissingError, refusal
+from reconciler.targets.aks.tunnels import tunnelled
 
 if TYPE_CHECKING:
     from reconciler.targets.aks.attached import AttachedCluster
@@ -285,20 +286,18 @@ class Cluster:
         Raises:
             AccessError: It is not allowed. TargetError: The pod cannot be reached.
         """
-        from kubernetes.client.exceptions import ApiException
-        from kubernetes.stream import ws_client
+        from websocket import WebSocketException
 
         configuration: Any = self._connection.client().configuration
-        forward: Any = getattr(ws_client, "portforward_call")  # noqa: B009 - it has no types
         headers = {**self._connection.credentials(), "sec-websocket-protocol": "v4.channel.k8s.io"}
         url = f"{self._connection.host()}/api/v1/namespaces/{namespace}/pods/{pod}/portforward?ports={port}"
         try:
-            return forward(configuration, "GET", url, headers=headers)
-        except ApiException as error:
-            refused = self._untunnelled(pod, error.__context__)
+            return tunnelled(configuration, url, headers, port, min(CONNECT_SECONDS, self._patience))
+        except (OSError, ValueError, WebSocketException) as error:
+            refused = self._untunnelled(pod, error)
             raise refused from refused.__cause__
 
-    def _untunnelled(self, pod: str, answer: BaseException | None) -> TargetError:
+    def _untunnelled(self, pod: str, answer: BaseException) -> TargetError:
         """Why there is no connection to a pod.
 
         Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import socket
 import stat
 import threading
 import traceback
@@ -517,6 +518,35 @@ def test_no_way_to_a_pod_is_no_answer_of_the_service(
     assert NO_WAY.get(status, "") in str(caught.value)
     assert hint in str(getattr(caught.value, "hint", ""))
     assert TOKEN not in "".join(traceback.format_exception(caught.value))
+
+
+def test_an_api_that_takes_a_tunnel_and_says_nothing_is_not_waited_for(standin: Standin, tmp_path: Path) -> None:
+    """Not for longer than for any other answer; what comes through a tunnel then takes its time."""
+    config = tmp_path / "kubeconfig"
+    told: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            Cluster("cluster", kubeconfig=str(config), patience=0.2).tunnel("ml", "diabetes-abc-22222", 5001)
+        except UnavailableError as error:
+            told.append(error)
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        server = {"server": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        config.write_text(json.dumps({**standin.kubeconfig, "clusters": [{"name": "c", "cluster": server}]}))
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        asking.join(10)
+        assert not asking.is_alive()
+    assert [str(error) for error in told] == ["cluster 'cluster': pod diabetes-abc-22222 cannot be reached"]
+    config.write_text(json.dumps(standin.kubeconfig))
+    cluster = Cluster("cluster", kubeconfig=str(config), patience=10.0)
+    with listening(Pod) as port:
+        standin.ports["diabetes-abc-22222"] = ("127.0.0.1", port)
+        tunnel = cluster.tunnel("ml", "diabetes-abc-22222", 5001)
+        assert tunnel.websocket.sock.gettimeout() is None
+        tunnel.close()
+    cluster.close()
 
 
 def test_logs_of_all_pods(standin: Standin, driver: AksDriver) -> None:
