@@ -1,4 +1,4 @@
-"""A cluster's API, spoken to through the kubernetes package: JSON in, JSON out. The one module that imports it.
+"""A cluster's API, spoken to through the kubernetes package: JSON in, JSON out.
 
 Its typed models are left aside: making and reading them takes twice as long as all the rest.
 """
@@ -14,9 +14,9 @@ from urllib.parse import urlencode
 from reconciler.core.errors import TargetError, TerminalError, UnavailableError
 from reconciler.targets.aks.connection import Connection
 from reconciler.targets.aks.kinds import MANAGER, Kind
-from reconciler.targets.aks.parts import Json
-from reconciler.targets.aks.refusals import ExpiredError, MissingError, refusal
-from reconciler.targets.aks.tunnels import tunnelled
+from reconciler.targets.aks.parts import Json, parsed
+from reconciler.targets.aks.refusals import REACH, ExpiredError, MissingError, refusal
+from reconciler.targets.aks.tunnels import tunnelled, untunnelled
 
 if TYPE_CHECKING:
     from reconciler.targets.aks.attached import AttachedCluster
@@ -160,10 +160,7 @@ class Cluster:
 
     def _judged(self, response: Any, what: str, *, hidden: bool) -> Json:
         """An answer's JSON, or what it refuses."""
-        data = self._parsed(response.data)
-        if response.status == 401:
-            # Credentials that were good may have been renewed: the next call asks for them anew.
-            self.close()
+        data = parsed(response.data)
         if response.status >= 400:
             wait = response.headers.get("Retry-After", "")
             seconds = float(wait) if wait.isdecimal() else None
@@ -240,7 +237,7 @@ class Cluster:
             ExpiredError: It says that the version is too old to go on from.
             TargetError: It says another reason for the watch's end.
         """
-        event = self._parsed(line.encode())
+        event = parsed(line.encode())
         if event.get("type") == "ERROR":
             body = cast("Json", event.get("object") or {})
             raise refusal(int(body.get("code") or 500), body, f"{self}: watching")
@@ -267,7 +264,7 @@ class Cluster:
         opened(lambda: _cut(response))
         try:
             if response.status >= 400:
-                raise refusal(response.status, self._parsed(response.read()), f"{self}: {what}")
+                raise refusal(response.status, parsed(response.read()), f"{self}: {what}")
             rest = b""
             for chunk in response.stream(65536):
                 *whole, rest = (rest + chunk).split(b"\n")
@@ -288,31 +285,26 @@ class Cluster:
         """
         from websocket import WebSocketException
 
+        try:
+            return self._tunnel(namespace, pod, port)
+        except (OSError, ValueError, WebSocketException) as error:
+            refused = untunnelled(error, f"{self}: pod {pod} cannot be reached")
+            raise refused from refused.__cause__
+
+    def _tunnel(self, namespace: str, pod: str, port: int, *, again: bool = True) -> Any:
+        from websocket import WebSocketBadStatusException
+
         configuration: Any = self._connection.client().configuration
         headers = {**self._connection.credentials(), "sec-websocket-protocol": "v4.channel.k8s.io"}
         url = f"{self._connection.host()}/api/v1/namespaces/{namespace}/pods/{pod}/portforward?ports={port}"
         try:
             return tunnelled(configuration, url, headers, port, min(CONNECT_SECONDS, self._patience))
-        except (OSError, ValueError, WebSocketException) as error:
-            refused = self._untunnelled(pod, error)
-            raise refused from refused.__cause__
-
-    def _untunnelled(self, pod: str, answer: BaseException) -> TargetError:
-        """Why there is no connection to a pod.
-
-        Args:
-            answer: Of the package for websockets, whose own text may hold headers.
-        """
-        what = f"{self}: pod {pod} cannot be reached"
-        code: int | None = getattr(answer, "status_code", None)
-        if code is None:
-            return UnavailableError(what, hint=_REACH)
-        if code == 401:
-            self.close()
-        error = refusal(code, self._parsed(getattr(answer, "resp_body", None) or b""), what)
-        if isinstance(error, MissingError):
-            return UnavailableError(error.message, hint="it is looked for again")
-        return error
+        except WebSocketBadStatusException as error:
+            if not again or error.status_code != 401:
+                raise
+        # As in `_send`.
+        self.close()
+        return self._tunnel(namespace, pod, port, again=False)
 
     def close(self) -> None:
         """Ends all connections; used again, it connects anew."""
@@ -332,7 +324,13 @@ class Cluster:
         *,
         preload: bool = True,
         read: float | None,
+        again: bool = True,
     ) -> Any:
+        """An answer; one that does not know who asks is asked for once more, by whoever that is now.
+
+        Args:
+            again: Whether that is yet to be done.
+        """
         from urllib3 import Retry, Timeout
         from urllib3.exceptions import HTTPError
 
@@ -341,7 +339,7 @@ class Cluster:
         if body is not None:
             headers["Content-Type"] = content_type
         try:
-            return sender.urlopen(
+            response = sender.urlopen(
                 method,
                 f"{prefix}{path}{f'?{urlencode(query)}' if query else ''}",
                 body=json.dumps(body).encode() if body is not None else None,
@@ -352,17 +350,14 @@ class Cluster:
                 preload_content=preload,
             )
         except (HTTPError, OSError) as error:
-            raise UnavailableError(f"{self} does not answer, {what}: {_words(error)}", hint=_REACH) from error
-
-    def _parsed(self, data: bytes) -> Json:
-        try:
-            parsed: object = json.loads(data)
-        except ValueError:
-            return {"message": data[:300].decode(errors="replace").strip()}
-        return cast("Json", parsed) if isinstance(parsed, dict) else {}
-
-
-_REACH = "`kubectl cluster-info` with the same kubeconfig and context says more"
+            raise UnavailableError(f"{self} does not answer, {what}: {_words(error)}", hint=REACH) from error
+        if response.status != 401 or not again:
+            return response
+        # Credentials that were good may have been renewed, and nothing was done yet.
+        response.close()
+        self.close()
+        sent = (method, path, what, query, body, content_type, accept)
+        return self._send(*sent, preload=preload, read=read, again=False)
 
 
 def _cut(response: Any) -> None:

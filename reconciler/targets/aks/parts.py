@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 Json = dict[str, Any]
+
+
+def parsed(data: bytes) -> Json:
+    """An answer's object; of one that is no JSON, its text as a message."""
+    try:
+        found: object = json.loads(data)
+    except ValueError:
+        return {"message": data[:300].decode(errors="replace").strip()}
+    return cast("Json", found) if isinstance(found, dict) else {}
 
 
 def part(value: Mapping[str, Any], *keys: str) -> Json:

@@ -27,6 +27,8 @@ _QUOTA = re.compile(r"exceeded quota: (?P<quota>[^,]+), requested: (?P<asked>[^,
 _WEBHOOK = re.compile(r'admission webhook "(?P<name>[^"]+)" denied the request')
 _UNKNOWN_FIELD = re.compile(r"field not declared in schema|unknown field|failed to create typed patch object")
 _MOST_WORDS = 600
+# The hint where nothing answers.
+REACH = "`kubectl cluster-info` with the same kubeconfig and context says more"
 
 
 class Status(Exception):

@@ -10,6 +10,10 @@ import ssl
 from collections.abc import Mapping
 from typing import Any
 
+from reconciler.core.errors import TargetError, UnavailableError
+from reconciler.targets.aks.parts import parsed
+from reconciler.targets.aks.refusals import REACH, MissingError, refusal
+
 
 def tunnelled(configuration: Any, url: str, headers: Mapping[str, str], port: int, seconds: float) -> Any:
     """A `PortForward` of the kubernetes package.
@@ -37,6 +41,22 @@ def tunnelled(configuration: Any, url: str, headers: Mapping[str, str], port: in
     websocket.connect(package.get_websocket_url(url), **options)
     websocket.settimeout(None)
     return package.PortForward(websocket, [port])
+
+
+def untunnelled(answer: Exception, what: str) -> TargetError:
+    """Why there is no tunnel.
+
+    Args:
+        answer: What `tunnelled` raised, whose own text may hold headers.
+        what: What was not reached, for messages.
+    """
+    code: int | None = getattr(answer, "status_code", None)
+    if code is None:
+        return UnavailableError(what, hint=REACH)
+    error = refusal(code, parsed(getattr(answer, "resp_body", None) or b""), what)
+    if isinstance(error, MissingError):
+        return UnavailableError(error.message, hint="it is looked for again")
+    return error
 
 
 def _tls(configuration: Any) -> dict[str, Any]:

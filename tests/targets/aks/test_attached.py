@@ -132,16 +132,20 @@ def test_where_kubelogin_would_sign_in_the_identity_does(world: World, user: dic
 
 
 def test_credentials_that_are_not_good_any_more_are_asked_for_anew(world: World) -> None:
-    """A cluster whose certificates were rotated refuses once."""
+    """A cluster whose certificates were rotated refuses once, and is asked again; a second time it is told."""
     attached = world.attached()
     cluster = Cluster("production", attached=attached)
     cluster.call("GET", PATH, "reading")
-    world.standin.faults.append(Fault("GET", 401))
-    with pytest.raises(AccessError):
-        cluster.call("GET", PATH, "reading")
     asked = len(world.arm.asked)
+    world.standin.faults.append(Fault("GET", 401))
     assert cluster.call("GET", PATH, "reading")["items"] == []
     assert len(world.arm.asked) == asked + 2
+    requests = len(world.standin.requests)
+    world.standin.faults.append(Fault("GET", 401, times=2))
+    with pytest.raises(AccessError):
+        cluster.call("GET", PATH, "reading")
+    assert len(world.standin.requests) == requests + 2
+    assert cluster.call("GET", PATH, "reading")["items"] == []
     cluster.close()
 
 

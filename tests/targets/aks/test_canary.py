@@ -383,6 +383,22 @@ def test_pods_that_cannot_be_listed_have_not_answered_well(
     assert site.served() == {"one": 4}
 
 
+@pytest.mark.parametrize(("method", "query"), [("GET", ""), ("PATCH", ""), ("GET", "ports=")])
+def test_credentials_that_are_renewed_cost_no_canary(site: Site, method: str, query: str) -> None:
+    """Whatever is asked, written or tunnelled when they expire is asked once more with those of now."""
+
+    def expire(text: str) -> None:
+        if "50 % of the requests for" in text:
+            site.hooks.clear()
+            site.standin.faults.append(Fault(method, 401, query=query))
+
+    site.hooks.append(expire)
+    site.want("two", CANARY)
+    assert site.house.go(wait=False).word == "applied"
+    assert not site.standin.faults
+    assert site.served() == {"two": 4}
+
+
 def test_a_canary_without_a_pod_to_ask_has_not_answered_well(site: Site, pods: Pods) -> None:
     """Its Deployment says that all is well, and what is listed has no pod of it."""
     pods.counts["two"] = {500: 1000}
