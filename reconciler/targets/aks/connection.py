@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -77,12 +78,17 @@ class Connection:
         return sender, prefix
 
     def credentials(self) -> dict[str, str]:
-        """The header that says who asks; what a kubeconfig's command gives is asked for anew when it expires."""
+        """The header that says who asks; what a kubeconfig's command gives is asked for anew when it expires.
+
+        Raises:
+            TargetError: Who asks is not known any more, as when a file that says it is gone.
+        """
         client, now = self.client(), time.monotonic()
         # Kept with the client that they were asked of: after a refusal there is another one, which is asked anew.
         of, at, known = self._credentials
         if of is not client or now - at >= FRESH_SECONDS:
-            settings: Any = client.configuration.auth_settings()
+            with self._read():
+                settings: Any = client.configuration.auth_settings()
             entries = [one for one in settings.values() if one["in"] == "header" and one["value"]]
             known = {str(one["key"]): str(one["value"]) for one in entries}
             self._credentials = client, now, known
@@ -106,16 +112,11 @@ class Connection:
         configuration: Any = Configuration()
         # Each watch keeps one for itself; what does not fit in would be connected anew for each request.
         configuration.connection_pool_maxsize = 64
-        try:
+        with self._read():
             if self._attached is not None:
                 _attach(configuration, self._attached, config)
             else:
                 self._by_kubeconfig(configuration, config)
-        except config.ConfigException as error:
-            raise UnavailableError(f"{self}: {error}", hint=_CONFIG) from error
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, YAMLError) as error:
-            message = f"{self}: the kubeconfig cannot be used ({type(error).__name__})"
-            raise UnavailableError(message, hint=_CONFIG) from error
         if not configuration.verify_ssl:
             # The kubeconfig asks for it; a warning at each request says nothing new.
             from urllib3 import disable_warnings
@@ -123,6 +124,19 @@ class Connection:
 
             disable_warnings(InsecureRequestWarning)
         return ApiClient(configuration)
+
+    @contextlib.contextmanager
+    def _read(self) -> Iterator[None]:
+        """What goes wrong where a kubeconfig, or what it names, is read, as an error of the driver contract."""
+        from kubernetes.config import ConfigException
+
+        try:
+            yield
+        except ConfigException as error:
+            raise UnavailableError(f"{self}: {error}", hint=_CONFIG) from error
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, YAMLError) as error:
+            message = f"{self}: the kubeconfig cannot be used ({type(error).__name__})"
+            raise UnavailableError(message, hint=_CONFIG) from error
 
     def _by_kubeconfig(self, configuration: Any, package: Any) -> None:
         if self._allowed is not None and self._context not in self._allowed:
