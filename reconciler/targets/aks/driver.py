@@ -73,6 +73,7 @@ class AksDriver(AksRenderer):
         self._kinds: set[str] = {*kinds}
         self._seen: dict[ResourceId, tuple[object, Observed]] = {}
         self._absent = False
+        self._watching: list[Watching] = []
 
     def observe(self, known: Sequence[ResourceId]) -> Observation:
         """All objects of ours, and whatever stands where known ones would.
@@ -81,9 +82,11 @@ class AksDriver(AksRenderer):
             TargetError: Nothing at all can be read.
         """
         wanted = {id_ for id_ in known if id_.target == self._target}
-        self._namespaces |= {Place.of(id_.name).namespace for id_ in wanted}
-        self._kinds |= {id_.kind for id_ in wanted}
+        self._namespaces = self._namespaces | {Place.of(id_.name).namespace for id_ in wanted}
+        self._kinds = self._kinds | {id_.kind for id_ in wanted}
         kinds = looked_at(self._kinds)
+        for watching in list(self._watching):
+            watching.also(sorted(self._namespaces), kinds)
         seen = look(self._cluster, self._target, self._installation, self._namespaces, kinds, wanted)
         self._absent = isinstance(seen.first, AbsentError)
         if self._absent:
@@ -218,9 +221,15 @@ class AksDriver(AksRenderer):
         return PodLogs(self._cluster, place.namespace).of(pods, lines=lines, follow=follow, stop=stop)
 
     def watch(self, stop: threading.Event) -> Iterator[str]:
-        """Yields what changes, as the API tells it."""
-        selector = f"{INSTALLATION}={self._installation}"
-        return Watching(self._cluster, sorted(self._namespaces), looked_at(self._kinds), selector).until(stop)
+        """Yields what changes, as the API tells it, also where later looks turn to."""
+        watching = Watching(self._cluster, f"{INSTALLATION}={self._installation}")
+        # First in the list: what a look adds meanwhile is added twice rather than never.
+        self._watching.append(watching)
+        try:
+            watching.also(sorted(self._namespaces), looked_at(self._kinds))
+            yield from watching.until(stop)
+        finally:
+            self._watching.remove(watching)
 
     def rights(self, used: Sequence[ResourceId]) -> Sequence[Right]:
         """The least verbs for these objects, in their namespaces and the target's own."""

@@ -115,6 +115,8 @@ class Standin:
         # it there are no pods but those that are put there.
         self.runs: Callable[[Json], tuple[str, int] | None] | None = None
         self.made = 0
+        # Whether watches end as soon as they are begun.
+        self.brief = False
         # What an admission webhook makes of whatever is written there, by the paths of fields.
         self.mutated: dict[tuple[str, str, str], dict[tuple[str, ...], Any]] = {}
         self.closed = False
@@ -587,6 +589,10 @@ class _Handler(BaseHTTPRequestHandler):
         with standin.changed:
             standin.watching += 1
             standin.changed.notify_all()
+        if standin.brief:
+            self.wfile.write(b"0\r\n\r\n")
+            self.close_connection = True
+            return
         try:
             while not standin.closed:
                 if ended := standin.too_old.pop(plural, None):
