@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -126,7 +126,7 @@ class Connection:
         return ApiClient(configuration)
 
     @contextlib.contextmanager
-    def _read(self) -> Iterator[None]:
+    def _read(self) -> Generator[None]:
         """What goes wrong where a kubeconfig, or what it names, is read, as an error of the driver contract."""
         from kubernetes.config import ConfigException
 

@@ -48,7 +48,7 @@ def test_a_token_that_is_gone_is_waited_for(
         token.unlink()
     else:
         token.write_text(content)
-    with pytest.raises(UnavailableError, match="^cluster 'c': "):
+    with pytest.raises(UnavailableError, match=r"^cluster 'c': "):
         inside.credentials()
     token.write_text("of-today")
     assert inside.credentials() == {"authorization": "bearer of-today"}
