@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
 from reconciler.core.errors import TargetError, TerminalError, UnavailableError
+from reconciler.core.packages import importing
 from reconciler.targets.aks.connection import Connection
 from reconciler.targets.aks.kinds import MANAGER, Kind
 from reconciler.targets.aks.parts import Json
@@ -260,9 +261,9 @@ class Cluster:
             silent: Seconds after which a stream that says nothing is given up; None to wait for ever.
             opened: Is given what ends the stream from another thread.
         """
+        response = self._send("GET", path, what, query, None, "", accept, preload=False, read=silent)
         from urllib3.exceptions import HTTPError
 
-        response = self._send("GET", path, what, query, None, "", accept, preload=False, read=silent)
         opened(lambda: _cut(response))
         try:
             if response.status >= 400:
@@ -285,10 +286,11 @@ class Cluster:
         Raises:
             AccessError: It is not allowed. TargetError: The pod cannot be reached.
         """
-        from kubernetes.client.exceptions import ApiException
-        from kubernetes.stream import ws_client
-
         configuration: Any = self._connection.client().configuration
+        with importing():
+            from kubernetes.client.exceptions import ApiException
+            from kubernetes.stream import ws_client
+
         forward: Any = getattr(ws_client, "portforward_call")  # noqa: B009 - it has no types
         headers = {**self._connection.credentials(), "sec-websocket-protocol": "v4.channel.k8s.io"}
         url = f"{self._connection.host()}/api/v1/namespaces/{namespace}/pods/{pod}/portforward?ports={port}"
@@ -334,10 +336,10 @@ class Cluster:
         preload: bool = True,
         read: float | None,
     ) -> Any:
+        sender, prefix = self._connection.sender()
         from urllib3 import Retry, Timeout
         from urllib3.exceptions import HTTPError
 
-        sender, prefix = self._connection.sender()
         headers = {"Accept": accept, "User-Agent": "reconciler", **self._connection.credentials()}
         if body is not None:
             headers["Content-Type"] = content_type
