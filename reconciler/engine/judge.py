@@ -62,7 +62,7 @@ def _staged(change: Change, observed: Observed) -> Judgement:
         return Judgement(Verdict.DONE, observed)
     if staged.health in (Health.DEGRADED, Health.MISSING):
         return Judgement(Verdict.FAILED, observed, staged.reason or "the staged version did not become ready")
-    return Judgement(Verdict.STILL, observed)
+    return Judgement(Verdict.STILL, observed, staged.reason)
 
 
 def _applied(change: Change, observed: Observed) -> Judgement:

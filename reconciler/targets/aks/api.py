@@ -6,6 +6,7 @@ Its typed models are left aside: making and reading them takes twice as long as 
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
@@ -347,7 +348,7 @@ class Cluster:
             return sender.urlopen(
                 method,
                 f"{prefix}{path}{f'?{urlencode(query)}' if query else ''}",
-                body=json.dumps(body).encode() if body is not None else None,
+                body=_text(body) if body is not None else None,
                 headers=headers,
                 timeout=Timeout(connect=CONNECT_SECONDS, read=read),
                 # Whether what was begun is begun again, the engine decides.
@@ -365,7 +366,20 @@ class Cluster:
         return cast("Json", parsed) if isinstance(parsed, dict) else {}
 
 
+# Each escape of a text, so that a backslash which is escaped begins none; pairs as a whole.
+_ESCAPE = re.compile(r"\\(?:ud[89ab]..\\ud[c-f]..|.)")
 _REACH = "`kubectl cluster-info` with the same kubeconfig and context says more"
+
+
+def _text(body: Mapping[str, Any]) -> bytes:
+    """JSON that is YAML, too, as which the API reads what is applied: YAML has no pairs of escapes for one character.
+
+    Source: https://yaml.org/spec/1.2.2/#57-escaped-characters
+    """
+    text = json.dumps(body)
+    if "\\ud" in text:
+        text = _ESCAPE.sub(lambda found: found[0] if len(found[0]) == 2 else str(json.loads(f'"{found[0]}"')), text)
+    return text.encode()
 
 
 def _cut(response: Any) -> None:

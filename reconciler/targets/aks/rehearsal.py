@@ -92,7 +92,10 @@ class Rehearsal:
     def _key(self, place: str, change: Change) -> str:
         assert change.desired is not None
         seen = change.observed.version if change.observed is not None else ""
-        return digest([place, change.action.value, change.desired.spec_digest, seen])[:32]
+        # Who has a field decides whether it is given, also where its value has not changed.
+        owners = change.observed.owners if change.observed is not None else {}
+        whose = sorted([pointer, owner.manager] for pointer, owner in owners.items())
+        return digest([place, change.action.value, change.desired.spec_digest, seen, whose])[:32]
 
     def _read(self) -> dict[str, str]:
         if self._file is None:
