@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reconciler.core.errors import InvalidError
+from reconciler.core.packages import importing
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -108,7 +109,8 @@ def credential_of(login: AzureLogin) -> TokenCredential:
         InvalidError: The SDK is not installed, or settings that belong together are not.
     """
     try:
-        import azure.identity as identity
+        with importing():
+            import azure.identity as identity
     except ImportError as exc:
         raise missing_extra(exc) from exc
     # Without a handler Python itself would print the SDK's warnings; errors reach us as exceptions.

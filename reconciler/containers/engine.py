@@ -21,6 +21,7 @@ from reconciler.core.errors import (
     ThrottledError,
     UnavailableError,
 )
+from reconciler.core.packages import importing
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -64,11 +65,12 @@ class Engine:
 
     def _connect(self) -> APIClient:
         try:
-            from docker import APIClient
-            from docker.errors import DockerException
+            with importing():
+                from docker import APIClient
+                from docker.errors import DockerException
 
-            from reconciler.containers.ssh import SshConnection, ssh_command
-            from reconciler.containers.transport import Adapter, UnixSocket
+                from reconciler.containers.ssh import SshConnection, ssh_command
+                from reconciler.containers.transport import Adapter, UnixSocket
         except ImportError as error:
             raise TerminalError("containers need the package `docker`", hint="install `reconciler[docker]`") from error
         options: dict[str, Any] = {"version": OLDEST_API, "timeout": TIMEOUT_SECONDS, "max_pool_size": _CONNECTIONS}
@@ -116,9 +118,10 @@ class Engine:
         Raises:
             MissingError: 404. TargetError: Of the class that says how to go on.
         """
-        from docker.errors import APIError, DockerException
-        from requests.exceptions import RequestException
-        from urllib3.exceptions import HTTPError
+        with importing():
+            from docker.errors import APIError, DockerException
+            from requests.exceptions import RequestException
+            from urllib3.exceptions import HTTPError
 
         try:
             yield

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from reconciler.core.change import Action, Change, Drift, Plan
-from reconciler.core.dataclass import dataclass, field
+from reconciler.core.dataclass import dataclass, field, replace
 from reconciler.core.resources import Health, Observation, Observed, ResourceId
 from reconciler.core.sync import Sync, unsettled
 
@@ -87,6 +87,7 @@ def report_of(
     revisions: Mapping[ResourceId, str],
     drift_since: Mapping[ResourceId, float] | None = None,
     memo: ReportMemo | None = None,
+    accessories: Mapping[str, frozenset[str]] | None = None,
 ) -> Report:
     """The report that follows from a plan and what was observed for it: services that Git names or that were kept.
 
@@ -94,6 +95,7 @@ def report_of(
         revisions: Commit that each resource was last applied from.
         drift_since: When each drifted resource was first seen so, Unix seconds.
         memo: Of the last report of this process: services of which nothing changed keep their report.
+        accessories: Target -> kinds that answer nothing: a service goes on without them.
     """
     held = {b.id: b.reason for b in plan.blocked} | {r.id: r.message for r in plan.refusals if r.id is not None}
     changes: dict[str, list[Change]] = defaultdict(list)
@@ -124,6 +126,7 @@ def report_of(
                 observations,
                 revisions,
                 drift_since or {},
+                accessories or {},
             )
         services.append(report)
         if name not in moving:
@@ -202,10 +205,11 @@ def _service(
     observations: Mapping[str, Observation],
     revisions: Mapping[ResourceId, str],
     since: Mapping[ResourceId, float],
+    accessories: Mapping[str, frozenset[str]],
 ) -> ServiceReport:
     own = sorted(changes)
     reports = tuple(_resource(id_, observations, syncs.get(id_, Sync.IN_SYNC)) for id_ in own)
-    worst = max(reports, key=lambda r: r.health.rank)
+    worst = _worst(reports, revisions, accessories)
     reasons = [worst.reason, *(held[i] for i in own if i in held)]
     seen = [o for id_ in own if (o := _seen(id_, observations)) is not None]
     drifted_at = [since[d.id] for d in drift if d.id in since]
@@ -223,6 +227,24 @@ def _service(
         drift=drift,
         drift_since=min(drifted_at, default=None),
     )
+
+
+def _worst(
+    reports: Sequence[ResourceReport],
+    revisions: Mapping[ResourceId, str],
+    accessories: Mapping[str, frozenset[str]],
+) -> ResourceReport:
+    """What makes a service as it is: one that goes on without an accessory is not missing.
+
+    An accessory that was there is missed; one that is still to be made is no matter of health.
+    """
+    kept: list[ResourceReport] = []
+    for report in reports:
+        if report.health is not Health.MISSING or report.id.kind not in accessories.get(report.id.target, ()):
+            kept.append(report)
+        elif report.id in revisions:
+            kept.append(replace(report, health=Health.DEGRADED, reason=f"{report.id.kind} {report.id.name} is gone"))
+    return max(kept or reports, key=lambda r: r.health.rank)
 
 
 def _seen(id_: ResourceId, observations: Mapping[str, Observation]) -> Observed | None:

@@ -81,6 +81,11 @@ def disruption_of(
     return Disruption.NONE
 
 
+def is_tested(desired: Desired, capabilities: Capabilities) -> bool:
+    """Whether a version of it has to answer before it counts as applied."""
+    return bool(desired.tests) and desired.id.kind in capabilities.endpoints
+
+
 def steps_of(
     desired: Desired, capabilities: Capabilities, observed: Observed | None, *, small: bool, succeeds: bool = False
 ) -> tuple[Step, ...]:
@@ -92,7 +97,7 @@ def steps_of(
         small: Changed where it stands.
         succeeds: As for `is_staged`.
     """
-    tests = (Step.TEST,) if desired.tests and desired.id.kind in capabilities.endpoints else ()
+    tests = (Step.TEST,) if is_tested(desired, capabilities) else ()
     if small:
         return (Step.APPLY,)
     if not is_staged(desired, capabilities, succeeds=succeeds):

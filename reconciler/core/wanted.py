@@ -17,6 +17,7 @@ from reconciler.core.rollout import (
     disruption_of,
     is_small,
     is_staged,
+    is_tested,
     mark_of,
     steps_of,
     touches,
@@ -272,6 +273,11 @@ def _settled(
         reason = "a staged version was left over"
         return replace(change, action=Action.UPDATE, reason=reason, steps=(Step.DISCARD,))
     if baseline is not None and baseline.pending is not None:
+        capabilities = situation.capabilities[desired.id.target]
+        if baseline.pending.step == Step.APPLY and is_tested(desired, capabilities):
+            # Written, and not known to work: it is tested now, and goes back if it fails.
+            reason = "an interrupted change is there, and not tested yet"
+            return replace(change, action=Action.UPDATE, reason=reason, steps=(Step.TEST,), drift_only=False)
         return replace(change, reason="an interrupted change turned out to be complete")
     if baseline is None or baseline.sent is None:
         return replace(change, reason="ours by its mark, not in our records")

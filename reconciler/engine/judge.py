@@ -62,14 +62,14 @@ def _staged(change: Change, observed: Observed) -> Judgement:
         return Judgement(Verdict.DONE, observed)
     if staged.health in (Health.DEGRADED, Health.MISSING):
         return Judgement(Verdict.FAILED, observed, staged.reason or "the staged version did not become ready")
-    return Judgement(Verdict.STILL, observed)
+    return Judgement(Verdict.STILL, observed, staged.reason)
 
 
 def _applied(change: Change, observed: Observed) -> Judgement:
     if change.action is Action.DELETE:
         if observed.health is Health.MISSING and not observed.busy:
             return Judgement(Verdict.DONE, observed)
-        return Judgement(Verdict.STILL, observed)
+        return Judgement(Verdict.STILL, observed, observed.reason)
     wanted = change.mark.spec_digest if change.mark else ""
     if observed.busy or (observed.health is Health.PROGRESSING and _digest(observed) != wanted):
         return Judgement(Verdict.STILL, observed, observed.reason)

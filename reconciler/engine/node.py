@@ -143,8 +143,10 @@ class Node:
             self.started = now
             self.deadline = now + self.around.driver.capabilities.deadline_seconds
         try:
-            if self.state is not State.WAITING and now > self.deadline:
-                raise TimedOutError(f"not done within {self.around.driver.capabilities.deadline_seconds:.0f} s")
+            if self.state is not State.WAITING and now >= self.deadline:
+                last = "" if self.state is State.UNDOING else self.waits_for or self.reason
+                limit = f"not done within {self.around.driver.capabilities.deadline_seconds:.0f} s"
+                raise TimedOutError(f"{limit}; {last}" if last else limit)
             self._advance()
         except TargetError as exc:
             self._target_said(exc)
@@ -290,8 +292,12 @@ class Node:
 
         A new name is not taken back: what was renamed and then undone is as before under its new one.
         """
-        if self.prior is not None and (undone or not self.renames):
-            self.around.store.put(self.prior)
+        prior = self.prior
+        if undone and prior is not None and prior.pending is not None:
+            # It was this run that ended what an earlier one had begun.
+            prior = replace(prior, pending=None) if prior.sent is not None else None
+        if prior is not None and (undone or not self.renames):
+            self.around.store.put(prior)
             self._forget_former()
         else:
             self.around.store.unrecord(self.id)
@@ -335,11 +341,19 @@ class Node:
 
     def _target_said(self, exc: TargetError) -> None:
         passing = exc.retry is Retry.WAIT or (exc.retry is Retry.BACKOFF and self.tries + 1 < MAX_TRIES)
+        if self.state is State.UNDOING and exc.retry is Retry.OBSERVE and self.tries + 1 < MAX_TRIES:
+            # What is undone is what stands there, whatever became of it since the test.
+            self.tries += 1
+            self.due = self.around.clock.monotonic()
+            self.answered = self.around.look(self.id.target, self.due).resources.get(self.id)
+            self.move(Signal.ACCEPTED, exc.message)
+            return
         if passing and self.state in (State.CALLING, State.IN_PROGRESS, State.TESTING, State.UNDOING):
             self.tries += 1
             delay = exc.retry_after if exc.retry_after is not None else min(2.0 ** (self.tries - 1), 15.0)
-            self.due = self.around.clock.monotonic() + delay
-            self.reason = exc.message
+            self.due = min(self.around.clock.monotonic() + delay, self.deadline)
+            if self.state is not State.UNDOING:
+                self.reason = exc.message
             if self.state in (State.CALLING, State.TESTING):
                 self.move(Signal.TRY_AGAIN, exc.message)
             else:
@@ -361,6 +375,9 @@ class Node:
         self._fail(exc.message, exc.code, exc.hint)
 
     def _fail(self, reason: str, code: str, hint: str = "") -> None:
+        if self.state is State.UNDOING:
+            # Why it is undone is what has to be mended first.
+            reason, code, hint = f"{self.reason}; undoing it failed: {reason}", self.code, self.hint or hint
         self.reason, self.code, self.hint = reason, code, hint
         if not self.final:
             self.state = State.FAILED
@@ -408,6 +425,9 @@ class Node:
             return replace(change, action=Action.DELETE, desired=None, observed=seen, steps=(Step.APPLY,))
         there = seen or Observed(change.id, change.desired.spec)
         told = self.around.driver.capabilities
+        pending = self.prior.pending
+        if pending is not None and pending.action == Action.REPLACE:
+            change = replace(change, action=Action.REPLACE)
         return replace(undone(change, there, self.prior.sent, told.write_only, told.closed), steps=(Step.APPLY,))
 
 

@@ -21,11 +21,11 @@ from reconciler.core.memo import Memo
 from reconciler.core.plan import plan
 from reconciler.core.problems import Problem
 from reconciler.core.report import Report, ReportMemo, report_of
-from reconciler.core.resources import Baseline, Observation, ResourceId
+from reconciler.core.resources import Baseline, ResourceId
 from reconciler.core.reviewed import only
 from reconciler.core.safety import standing
 from reconciler.core.secrets import Secret
-from reconciler.core.situation import Origin, Rails
+from reconciler.core.situation import Origin, Rails, Situation
 from reconciler.engine.apply import Apply
 from reconciler.engine.approvals import begin, demanded, finish, live, remember_demands
 from reconciler.engine.clock import Cancel, Clock
@@ -128,7 +128,7 @@ class Reconciler:
                 self.clock.now(),
             )
             made = plan(situation, self._memo)
-        return Look(tree, scope, state, situation, made, partial(self._report, made, observations, baselines))
+        return Look(tree, scope, state, situation, made, partial(self._report, made, situation, baselines))
 
     def rehearsed(self, look: Look) -> Look:
         """A look whose plan also says what the targets would refuse; asks them, and writes nothing there."""
@@ -167,13 +167,14 @@ class Reconciler:
         """The approvals that have not lapsed."""
         return live(self.store, self.clock.now(), self.rails.approval_days)
 
-    def _report(
-        self, made: Plan, observations: Mapping[str, Observation], baselines: Mapping[ResourceId, Baseline]
-    ) -> Report:
+    def _report(self, made: Plan, situation: Situation, baselines: Mapping[ResourceId, Baseline]) -> Report:
         with uncollected():
             revisions = {i: b.revision for i, b in baselines.items()}
             since = {i: at for i, memory in self.store.drift().items() if (at := memory.since) is not None}
-            return report_of(self.installation, made, observations, revisions, since, self._reports)
+            accessories = {name: one.accessories for name, one in situation.capabilities.items()}
+            return report_of(
+                self.installation, made, situation.observations, revisions, since, self._reports, accessories
+            )
 
     # Hops 7 and 8
 
@@ -301,7 +302,7 @@ class Reconciler:
                 observations[name] = self._observer.one(everything[name], known)
         situation = replace(look.situation, observations=observations, agreed=frozenset(deletes))
         made = plan(situation, self._memo)
-        reporting = partial(self._report, made, observations, situation.baselines)
+        reporting = partial(self._report, made, situation, situation.baselines)
         return replace(look, situation=situation, plan=made, reporting=reporting)
 
     def _targets(self, look: Look) -> dict[str, Target]:

@@ -25,6 +25,7 @@ from reconciler.core.errors import (
     ThrottledError,
     UnavailableError,
 )
+from reconciler.core.packages import importing
 from reconciler.secrets.found import Found
 from reconciler.secrets.scope import Vaults
 
@@ -110,7 +111,8 @@ class KeyVaults:
 
     def _connect(self, url: str) -> SecretClient:
         try:
-            from azure.keyvault.secrets import SecretClient
+            with importing():
+                from azure.keyvault.secrets import SecretClient
         except ImportError as exc:
             raise missing_extra(exc) from exc
         if self._credential is None:

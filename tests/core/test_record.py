@@ -22,7 +22,7 @@ from reconciler.core.policy import DriftRule, FieldPolicy, Policy
 from reconciler.core.problems import Position, Problem, Severity, errors_of
 from reconciler.core.record import confirmed, intended, undone
 from reconciler.core.report import ReportMemo, report_of
-from reconciler.core.resources import Baseline, Completeness, Health, Mark, Observation, Observed, ResourceId
+from reconciler.core.resources import Baseline, Completeness, Desired, Health, Mark, Observation, Observed, ResourceId
 from reconciler.core.secrets import Secret, seal
 from reconciler.core.sync import Sync
 from reconciler.core.values import MISSING, Unknown
@@ -320,3 +320,22 @@ def test_models_name_their_file() -> None:
     assert ModelVersion("m", "1", uri="https://host/folder/m.pkl?sig=x").file_name == "m.pkl"
     assert str(ModelVersion("m", "1").id) == "registry/models/model/m:1"
     assert Environment().id.name == f"py-{Environment().identity[:12]}"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "health", "reason"),
+    [(False, Health.HEALTHY, ""), (True, Health.DEGRADED, "beside b is gone")],
+)
+def test_a_service_goes_on_without_an_accessory(recorded: bool, health: Health, reason: str) -> None:
+    """It is not missing while it answers: what is still to be made is no matter of health, what is gone is told."""
+    loop = Loop()
+    loop.settle([want("a", {"x": 1})])
+    beside = Desired(ResourceId(id_of("a").target, "beside", "b"), {"x": 1}, "a")
+    desired = [want("a", {"x": 1}), beside]
+    situation = loop.situation(desired)
+    accessories = {beside.id.target: frozenset({"beside"})}
+    revisions = {d.id: "rev" for d in desired[: 2 if recorded else 1]}
+    (service,) = report_of(US, plan(situation), situation.observations, revisions, accessories=accessories).services
+    assert (service.health, service.reason) == (health, reason)
+    (bare,) = report_of(US, plan(situation), situation.observations, revisions).services
+    assert bare.health is Health.MISSING

@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from reconciler.core.change import Action, Change
+from reconciler.core.change import Action, Change, Step
 from reconciler.core.drifting import noticed
 from reconciler.core.driver import Done, InProgress
 from reconciler.core.errors import StaleError
 from reconciler.core.policy import DriftRule, FieldPolicy, Policy
 from reconciler.core.resources import Observation, ResourceId
 from reconciler.engine.approvals import approve
-from reconciler.engine.clock import Clock
+from reconciler.engine.clock import Cancel, Clock
 from reconciler.engine.lifecycle import State
 from reconciler.engine.outcome import ApplyOptions
 from reconciler.engine.store import Store
@@ -283,6 +283,87 @@ def test_what_cannot_be_staged_goes_back_when_its_tests_fail(house: House, answe
     assert outcome.results[0].state is State.FAILED
     assert world.native("plain/a")["image"] == "one"
     assert house.plan().blocked
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("kind", ["plain", "service"])
+def test_what_was_not_tested_is_tested_by_the_next_run(house: House, answers, kind: str, first: bool):
+    """A run that ends before the tests leaves nothing behind that counts as applied without them."""
+    world = house.worlds["east"]
+    world.serve(f"{kind}/a", answers.url)
+    world.serve(f"{kind}/a", answers.url, staged=True)
+    if not first:
+        house.want(service("a", kind=kind, tests=[ALWAYS_FINE]))
+        assert house.go().word == "applied"
+    cancel = Cancel()
+
+    def stop(event: Any) -> None:
+        if event.state is State.TESTING:
+            cancel.request("interrupted")
+
+    house.on_progress = stop
+    answers.answer = 500
+    house.want(service("a", kind=kind, image="two", tests=[ALWAYS_FINE]))
+    assert house.go(cancel, wait=False).results[0].state is State.HANDED_OVER
+    house.on_progress = lambda event: None
+    (change,) = house.plan().effective()
+    assert Step.TEST in change.steps
+    assert house.plan().pending
+    (result,) = house.go().results
+    assert (result.state, result.code) == (State.FAILED, "tests-failed")
+    there = world.native(f"{kind}/a")
+    assert (there and there["image"]) == (None if first else "one")
+    pending = [baseline.pending for baseline in house.store.baselines().values()]
+    assert pending == ([] if first else [None])
+    answers.answer = 200
+    assert house.go(ignore_holds=True).word == "applied"
+    assert house.plan().empty
+
+
+@pytest.mark.parametrize(("op", "first"), [("delete", True), ("write", False)])
+def test_a_change_in_the_middle_of_undoing_does_not_make_it_applied(house: House, answers, op: str, first: bool):
+    """What stands there is looked at again, and undone."""
+    world = house.worlds["east"]
+    world.serve("plain/a", answers.url)
+    if not first:
+        house.want(service("a", kind="plain", tests=[ALWAYS_FINE]))
+        assert house.go().word == "applied"
+    answers.answer = 500
+    world.fault(Fault(op, "412", skip=0 if first else 1))
+    house.want(service("a", kind="plain", image="two", tests=[ALWAYS_FINE]))
+    outcome = house.go(wait=False)
+    assert exit_code_of(outcome) == 16
+    there = world.native("plain/a")
+    assert (there and there["image"]) == (None if first else "one")
+
+
+@pytest.mark.parametrize(("times", "there"), [(2, "one"), (-1, "one")])
+def test_why_a_version_was_taken_back_stays_its_reason(house: House, answers, times: int, there: str):
+    """Whatever goes wrong while it is undone; what does is told after it."""
+    world = house.worlds["east"]
+    world.serve("service/a", answers.url, staged=True)
+    house.want(service("a", tests=[ALWAYS_FINE]))
+    assert house.go().word == "applied"
+    answers.answer = 500
+    world.fault(Fault("discard", "503", times=times))
+    house.want(service("a", image="two", tests=[ALWAYS_FINE]))
+    (result,) = house.go(wait=False).results
+    assert result.code == "tests-failed"
+    assert result.reason.startswith("test answers: status 500 instead of 200")
+    assert ("undoing it failed: target east: the server answered 503" in result.reason) is (times < 0)
+    assert world.native("service/a")["image"] == there
+
+
+def test_a_target_that_asks_for_more_time_than_there_is(house: House, clock):
+    """The deadline stands, and what it waited for is in the reason."""
+    house.worlds["east"].fault(Fault("write", "429", retry_after=30 * 86400.0))
+    house.want(service("a"))
+    began = clock.monotonic()
+    (result,) = house.go(wait=False).results
+    limit = house.drivers["east"].capabilities.deadline_seconds
+    assert clock.monotonic() - began <= limit + 60
+    assert (result.state, result.code) == (State.FAILED, "timed-out")
+    assert result.reason.startswith(f"not done within {limit:.0f} s; target east: ")
 
 
 @pytest.mark.parametrize("kind", ["plain", "service"])

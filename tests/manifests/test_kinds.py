@@ -9,6 +9,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from pydantic import ValidationError
 
 from reconciler.core.deployment import Settings
 from reconciler.core.suspects import looks_secret
@@ -161,3 +162,10 @@ def test_schema_lines_of_the_examples_lead_to_the_schemas() -> None:
     for path in (ROOT / "examples").rglob("*.yaml"):
         first = path.read_text().splitlines()[0].removeprefix("# yaml-language-server: $schema=")
         assert json.loads((path.parent / first).read_text())["$schema"]
+
+
+def test_a_limit_is_compared_with_what_stands_beside_it_alone() -> None:
+    """What is requested may stand outside of the block: the target compares with that."""
+    assert deployment.Aks.model_validate({"memoryGbLimit": 0.4, "cpuCoresLimit": 0.05}).memory_gb_limit == 0.4
+    with pytest.raises(ValidationError):
+        deployment.Aks.model_validate({"memoryGb": 0.5, "memoryGbLimit": 0.4})

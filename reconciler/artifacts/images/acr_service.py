@@ -27,6 +27,7 @@ from reconciler.core.errors import (
     TerminalError,
     UnavailableError,
 )
+from reconciler.core.packages import importing
 
 if TYPE_CHECKING:
     from azure.containerregistry import ContainerRegistryClient
@@ -290,8 +291,9 @@ class AcrService:
 
     def _connect(self) -> tuple[ContainerRegistryTasksMgmtClient, ContainerRegistryClient]:
         try:
-            from azure.containerregistry import ContainerRegistryClient
-            from azure.mgmt.containerregistrytasks import ContainerRegistryTasksMgmtClient
+            with importing():
+                from azure.containerregistry import ContainerRegistryClient
+                from azure.mgmt.containerregistrytasks import ContainerRegistryTasksMgmtClient
         except ImportError as error:
             raise InvalidError(
                 "building at Azure Container Registry needs packages that are not installed here",

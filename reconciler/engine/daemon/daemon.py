@@ -57,6 +57,7 @@ class _Running:
     cancel: Cancel
     inputs: Inputs
     started: float
+    work: Work | None = None
 
 
 class Daemon:
@@ -327,7 +328,9 @@ class Daemon:
             self._queue.done(work.key, self.clock.monotonic(), failed=True)
         finally:
             with self._lock:
-                self._running.pop(work.key, None)
+                # The queue may have let the next run of this key in already.
+                if work.key in self._running and self._running[work.key].work is work:
+                    del self._running[work.key]
             self._close_retired()
 
     def _close_retired(self) -> None:
@@ -427,7 +430,7 @@ class Daemon:
             inputs = self._inputs
             worker = self._worker(key)
             if inputs is not None:
-                self._running[key] = _Running(cancel, inputs, self.clock.monotonic())
+                self._running[key] = _Running(cancel, inputs, self.clock.monotonic(), work)
             if self._ending is not None:
                 cancel.request("stopping")
         if inputs is None or cancel.requested:
@@ -509,7 +512,8 @@ class Daemon:
             StaleError: Runs under way did not stop in time.
         """
         with self._alone:
-            keys = self._queue.keys() - {SOURCE}
+            # Targets of a first commit are known before they are woken for the first time.
+            keys = (self._queue.keys() | frozenset(self.board.snapshot().targets)) - {SOURCE}
             self._queue.reserve(keys)
             try:
                 with self._lock:

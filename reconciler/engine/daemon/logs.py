@@ -61,6 +61,8 @@ def configure_logging(format: str = "auto", level: str = "info", stream: TextIO 
     root.setLevel(LEVELS[level])
     for name in QUIET:
         logging.getLogger(name).setLevel(max(LEVELS[level], logging.WARNING))
+    # What it says of a connection that it tries again is in the error that comes of it, once.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

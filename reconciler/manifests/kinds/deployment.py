@@ -311,9 +311,12 @@ class Aks(Common):
     def _limits(self) -> "Aks":
         if self.autoscale.enabled and "replicas" in self.model_fields_set:
             raise refuse("excludes", "`autoscale` and `replicas` exclude each other", at=("autoscale",))
-        if self.cpu_cores_limit is not None and self.cpu_cores_limit < (self.cpu_cores or 0):
+        # Where it is not said here, what is requested stands outside of this block, or is a default.
+        cores = self.cpu_cores if "cpu_cores" in self.model_fields_set else None
+        memory = self.memory_gb if "memory_gb" in self.model_fields_set else None
+        if self.cpu_cores_limit is not None and self.cpu_cores_limit < (cores or 0):
             raise refuse("wrong-range", "`cpuCoresLimit` is less than `cpuCores`", at=("cpuCoresLimit",))
-        if self.memory_gb_limit is not None and self.memory_gb_limit < (self.memory_gb or 0):
+        if self.memory_gb_limit is not None and self.memory_gb_limit < (memory or 0):
             raise refuse("wrong-range", "`memoryGbLimit` is less than `memoryGb`", at=("memoryGbLimit",))
         return self
 

@@ -6,12 +6,14 @@ Its typed models are left aside: making and reading them takes twice as long as 
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
 from reconciler.core.errors import TargetError, TerminalError, UnavailableError
+from reconciler.core.packages import importing
 from reconciler.targets.aks.connection import Connection
 from reconciler.targets.aks.kinds import MANAGER, Kind
 from reconciler.targets.aks.parts import Json, parsed
@@ -258,9 +260,9 @@ class Cluster:
             silent: Seconds after which a stream that says nothing is given up; None to wait for ever.
             opened: Is given what ends the stream from another thread.
         """
+        response = self._send("GET", path, what, query, None, "", accept, preload=False, read=silent)
         from urllib3.exceptions import HTTPError
 
-        response = self._send("GET", path, what, query, None, "", accept, preload=False, read=silent)
         opened(lambda: _cut(response))
         try:
             if response.status >= 400:
@@ -283,7 +285,8 @@ class Cluster:
         Raises:
             AccessError: It is not allowed. TargetError: The pod cannot be reached.
         """
-        from websocket import WebSocketException
+        with importing():
+            from websocket import WebSocketException
 
         try:
             return self._tunnel(namespace, pod, port)
@@ -292,7 +295,8 @@ class Cluster:
             raise refused from refused.__cause__
 
     def _tunnel(self, namespace: str, pod: str, port: int, *, again: bool = True) -> Any:
-        from websocket import WebSocketBadStatusException
+        with importing():
+            from websocket import WebSocketBadStatusException
 
         configuration: Any = self._connection.client().configuration
         headers = {**self._connection.credentials(), "sec-websocket-protocol": "v4.channel.k8s.io"}
@@ -331,10 +335,10 @@ class Cluster:
         Args:
             again: Whether that is yet to be done.
         """
+        sender, prefix = self._connection.sender()
         from urllib3 import Retry, Timeout
         from urllib3.exceptions import HTTPError
 
-        sender, prefix = self._connection.sender()
         headers = {"Accept": accept, "User-Agent": "reconciler", **self._connection.credentials()}
         if body is not None:
             headers["Content-Type"] = content_type
@@ -342,7 +346,7 @@ class Cluster:
             response = sender.urlopen(
                 method,
                 f"{prefix}{path}{f'?{urlencode(query)}' if query else ''}",
-                body=json.dumps(body).encode() if body is not None else None,
+                body=_text(body) if body is not None else None,
                 headers=headers,
                 timeout=Timeout(connect=CONNECT_SECONDS, read=read),
                 # Whether what was begun is begun again, the engine decides.
@@ -358,6 +362,21 @@ class Cluster:
         self.close()
         sent = (method, path, what, query, body, content_type, accept)
         return self._send(*sent, preload=preload, read=read, again=False)
+
+
+# Each escape of a text, so that a backslash which is escaped begins none; pairs as a whole.
+_ESCAPE = re.compile(r"\\(?:ud[89ab]..\\ud[c-f]..|.)")
+
+
+def _text(body: Mapping[str, Any]) -> bytes:
+    """JSON that is YAML, too, as which the API reads what is applied: YAML has no pairs of escapes for one character.
+
+    Source: https://yaml.org/spec/1.2.2/#57-escaped-characters
+    """
+    text = json.dumps(body)
+    if "\\ud" in text:
+        text = _ESCAPE.sub(lambda found: found[0] if len(found[0]) == 2 else str(json.loads(f'"{found[0]}"')), text)
+    return text.encode()
 
 
 def _cut(response: Any) -> None:

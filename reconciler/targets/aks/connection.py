@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from yaml import YAMLError
 
 from reconciler.core.errors import AccessError, TerminalError, UnavailableError
+from reconciler.core.packages import importing
 
 if TYPE_CHECKING:
     from reconciler.targets.aks.attached import AttachedCluster
@@ -105,8 +106,9 @@ class Connection:
 
     def _connect(self) -> Any:
         try:
-            from kubernetes import config
-            from kubernetes.client import ApiClient, Configuration
+            with importing():
+                from kubernetes import config
+                from kubernetes.client import ApiClient, Configuration
         except ImportError as error:
             raise TerminalError("clusters need the package `kubernetes`", hint="install `reconciler[aks]`") from error
         configuration: Any = Configuration()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from reconciler.azure.refusals import Hints, refusal
 from reconciler.core.errors import InvalidError, UnavailableError
+from reconciler.core.packages import importing
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -54,8 +55,9 @@ class ContainerService:
             InvalidError: The SDK is not installed. TargetError: Azure refused, of the class that says how to go on.
         """
         try:
-            from azure.core.exceptions import AzureError
-            from azure.mgmt.containerservice import ContainerServiceClient
+            with importing():
+                from azure.core.exceptions import AzureError
+                from azure.mgmt.containerservice import ContainerServiceClient
         except ImportError as error:
             raise InvalidError(
                 "naming AKS clusters needs packages that are not installed here", hint="pip install 'reconciler[aks]'"
@@ -89,7 +91,8 @@ class ContainerService:
         Raises:
             TargetError: None can be had.
         """
-        from azure.core.exceptions import AzureError
+        with importing():
+            from azure.core.exceptions import AzureError
 
         try:
             return self._signed_in().get_token(f"{application}/.default").token

@@ -242,10 +242,18 @@ def _container(deployment: Deployment, image: str, digest: Value) -> dict[str, V
     env: dict[str, Value] = {variable: {"value": value} for variable, value in _threads(deployment).items()}
     for variable, value in sorted(deployment.settings.environment_variables.items()):
         reference = {"secretKeyRef": {"name": variables_secret(name), "key": variable}}
-        env[variable] = {"value": value} if isinstance(value, str) else {"valueFrom": reference}
+        env[variable] = {"value": literal(value)} if isinstance(value, str) else {"valueFrom": reference}
     if env:
         container["env"] = env
     return container
+
+
+def literal(text: str) -> str:
+    """A text as it has to be written for a container to get it: the kubelet puts other variables in for `$(NAME)`.
+
+    Source: https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
+    """
+    return text.replace("$", "$$") if "$(" in text or "$$" in text else text
 
 
 def arguments(deployment: Deployment) -> list[Value]:

@@ -91,7 +91,11 @@ class Rehearsal:
 
     def _key(self, place: str, change: Change) -> str:
         assert change.desired is not None
-        seen = change.observed.version if change.observed is not None else ""
+        seen: list[Any] = []
+        if change.observed is not None:
+            # Who has a field decides whether it is given, also where its value has not changed.
+            owners = sorted([pointer, owner.manager] for pointer, owner in change.observed.owners.items())
+            seen = [change.observed.version, owners]
         return digest([place, change.action.value, change.desired.spec_digest, seen])[:32]
 
     def _read(self) -> dict[str, str]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reconciler.core.errors import TargetError, UnavailableError
+from reconciler.core.packages import importing
 from reconciler.targets.aks.parts import parsed
 from reconciler.targets.aks.refusals import REACH, MissingError, refusal
 
@@ -27,8 +28,9 @@ def tunnelled(configuration: Any, url: str, headers: Mapping[str, str], port: in
     Raises:
         OSError, ValueError, websocket.WebSocketException: There is none; the last has the API's answer, if any.
     """
-    from kubernetes.stream import ws_client
-    from websocket import WebSocket
+    with importing():
+        from kubernetes.stream import ws_client
+        from websocket import WebSocket
 
     # Neither has types.
     package: Any = ws_client

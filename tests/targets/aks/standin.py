@@ -7,6 +7,7 @@ import contextlib
 import copy
 import hashlib
 import json
+import re
 import socket
 import threading
 import uuid
@@ -62,6 +63,10 @@ class Fault:
     skip: int = 0
     body: Json = field(default_factory=dict)
     query: str = ""
+
+
+# Two escapes for one character, of which YAML knows nothing.
+_PAIR = re.compile(rb"(?<!\\)(?:\\\\)*\\ud[89ab]")
 
 
 class Refused(Exception):
@@ -493,7 +498,8 @@ class _Handler(BaseHTTPRequestHandler):
         query = {name: values[0] for name, values in parse_qs(split.query).items()}
         query["contentType"] = self.headers.get("Content-Type") or ""
         length = int(self.headers.get("Content-Length") or 0)
-        body = json.loads(self.rfile.read(length) or b"{}")
+        written = self.rfile.read(length) or b"{}"
+        body = json.loads(written)
         standin.requests.append((self.command, self.path))
         if self.command in ("PATCH", "DELETE", "PUT") and "dryRun" not in query:
             standin.writes.append((self.command, self.path))
@@ -504,6 +510,12 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self._fault(split.query)
         if fault is not None and not fault.after:
             self._fail(fault)
+            return
+        if "yaml" in query["contentType"] and _PAIR.search(written):
+            words = (
+                "error decoding YAML: error converting YAML to JSON: yaml: found invalid Unicode character escape code"
+            )
+            self._send(400, Refused(400, "BadRequest", words).body)
             return
         if split.path.endswith("/log"):
             self._log(_parts(split.path)[2], query)

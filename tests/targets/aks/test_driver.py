@@ -401,6 +401,15 @@ def test_the_clusters_credentials_are_nowhere(standin: Standin, driver: AksDrive
     assert TOKEN not in " ".join(texts)
 
 
+@pytest.mark.parametrize("text", ["grin 😀", "\\ud83d\\ude00", "\\😀", "\x85 \u2028 é"])
+def test_any_text_arrives_as_it_is(standin: Standin, driver: AksDriver, text: str) -> None:
+    """What is applied is read as YAML, whose escapes are not quite those of JSON."""
+    bench = Bench(driver)
+    bench.settle(wanted({"environmentVariables": {"A": {"value": text}}}))
+    env = standin.show(KEY)["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {"name": "A", "value": text} in env
+
+
 def test_a_context_that_is_not_allowed(standin: Standin, tmp_path: Path) -> None:
     """The operator says which contexts manifests may name; the rest of the targets goes on."""
     (tmp_path / "kubeconfig").write_text(json.dumps(standin.kubeconfig))

@@ -147,6 +147,21 @@ def test_what_others_have_is_told_by_name(standin: Standin, start: Callable[[], 
     assert "their-operator" in refused[changes[0].id].message
 
 
+def test_a_field_that_changed_hands_is_asked_for_again(standin: Standin, start: Callable[[], AksDriver]) -> None:
+    """What was taken once is refused as soon as another manager has it, also where its value is as before."""
+    driver = start()
+    bench = Bench(driver)
+    bench.settle(wanted({"replicas": 2}))
+    less = wanted({"replicas": 1})
+    changes = [c for c in bench.plan(less).effective() if c.id.kind == "Deployment"]
+    assert driver.rehearse(changes) == {}
+    standin.edit(("deployments", "ml", "diabetes"), ("spec", "replicas"), 2, "kubectl")
+    changes = [c for c in bench.plan(less).effective() if c.id.kind == "Deployment"]
+    refused = driver.rehearse(changes)
+    assert isinstance(refused[changes[0].id], ForeignError)
+    assert "kubectl" in refused[changes[0].id].message
+
+
 def test_who_may_not_ask_is_told_so(standin: Standin, start: Callable[[], AksDriver]) -> None:
     """A cluster that is down is not asked for the rest."""
     plan = planned(start())

@@ -112,6 +112,10 @@ def test_no_request_is_lost_in_a_roll_out() -> None:
             f"{CONTAINER}/resources/limits/intel.com~1fpga",
             "1",
         ),
+        # The kubelet puts other variables in for `$(NAME)`.
+        ({"environmentVariables": {"A": {"value": "$(B)"}}}, {}, "Deployment", f"{CONTAINER}/env/A/value", "$$(B)"),
+        ({"environmentVariables": {"A": {"value": "$$"}}}, {}, "Deployment", f"{CONTAINER}/env/A/value", "$$$$"),
+        ({"environmentVariables": {"A": {"value": "5 $"}}}, {}, "Deployment", f"{CONTAINER}/env/A/value", "5 $"),
         ({"replicas": 3}, {}, "Deployment", "/spec/replicas", 3),
         ({}, {}, "Deployment", "/spec/replicas", MISSING),
         ({}, {"autoscale": {"enabled": False}}, "Deployment", "/spec/replicas", 1),
