@@ -182,6 +182,9 @@ class AksDriver(AksRenderer):
 
     def _rolled(self, change: Change) -> Done | InProgress:
         standing = self._rollouts.make(change)
+        if standing.twin is None:
+            # Nobody tests any more what has taken its place, or was taken away.
+            self._forwards.end(canary_of(change.id))
         if standing.going is not None or standing.main is None:
             return standing.going or Done(None)
         observed = self._report(change.id, standing.main, state_of(standing.main))

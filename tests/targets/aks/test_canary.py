@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from reconciler.core.change import Step
+from reconciler.core.resources import ResourceId
 from reconciler.core.secrets import seal
 from reconciler.engine.clock import Cancel
 from reconciler.engine.lifecycle import State
@@ -397,6 +398,26 @@ def test_credentials_that_are_renewed_cost_no_canary(site: Site, method: str, qu
     assert site.house.go(wait=False).word == "applied"
     assert not site.standin.faults
     assert site.served() == {"two": 4}
+
+
+def test_the_way_to_a_staged_version_ends_with_it(site: Site, pods: Pods) -> None:
+    """Else a socket and a thread stay for each that was tested."""
+    pods.status["two"] = 500
+    ways: list[Path] = []
+
+    def go_there(text: str) -> None:
+        if text.startswith("test:"):
+            site.hooks.clear()
+            address = site.driver.address(ResourceId("cluster", "Deployment", "ml:diabetes"), staged=True)
+            assert address is not None
+            ways.append(Path(address.uds))
+            assert ways[0].exists()
+
+    site.hooks.append(go_there)
+    site.want("two", CANARY)
+    site.house.go(wait=False)
+    assert ways
+    assert not ways[0].exists()
 
 
 def test_a_canary_without_a_pod_to_ask_has_not_answered_well(site: Site, pods: Pods) -> None:
