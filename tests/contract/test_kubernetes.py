@@ -218,8 +218,8 @@ class KubernetesFixture(MortalFixture):
 
     def fail(self, failure: str, when: str = "before", times: int = 1) -> type[TargetError]:
         status = {"timeout": -1, "broken": 0}.get(failure) or (int(failure) if failure.isdecimal() else 0)
-        # A version that moved is looked at again a few times before it counts as a conflict.
-        often = 99 if failure in ("409", "412") else times
+        # A version that moved is looked at again a few times before it is a conflict; who asks is told anew once.
+        often = 99 if failure in ("409", "412") else times * 2 if failure == "401" else times
         self.standin.faults = [Fault("PATCH", status, when == "after", often)]
         return CLASSES.get(failure, UnavailableError)
 
