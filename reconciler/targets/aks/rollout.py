@@ -18,7 +18,7 @@ from reconciler.targets.aks.api import Cluster
 from reconciler.targets.aks.asking import Answers, answers
 from reconciler.targets.aks.canary import Stage, canary_of, form, is_of, is_ours, stage_of, stands
 from reconciler.targets.aks.form import Secrets, mark_of
-from reconciler.targets.aks.health import is_ready, state_of, unready_since
+from reconciler.targets.aks.health import PAUSED, is_held, is_ready, resuming, state_of, unready_since
 from reconciler.targets.aks.kinds import CANARY, KINDS, Place
 from reconciler.targets.aks.logs import PodLogs
 from reconciler.targets.aks.looking import pods_of
@@ -52,6 +52,12 @@ class CanaryError(TerminalError):
     """The new version did not keep up with what it was given; the one before has all requests."""
 
     code = "canary-failed"
+
+
+class HeldError(TerminalError):
+    """What a new version is to take the place of was paused by hand."""
+
+    code = "paused"
 
 
 class Rollouts:
@@ -111,6 +117,7 @@ class Rollouts:
     def _stage(self, change: Change) -> Standing:
         _, mark = _wanted(change)
         main = self._main(change)
+        _going_on(main, change.id)
         twin = self._own(change.id, self.twin_of(change.id))
         stage = stage_of(twin) if twin is not None else None
         goes_on = (
@@ -190,9 +197,12 @@ class Rollouts:
         main = self._main(replace(change, observed=None))
         twin = self._own(change.id, self.twin_of(change.id))
         if mark_of(main) != replace(mark, self_ref=str(change.id)):
+            _going_on(main, change.id)
             twin, _ = self._staged(change)
             main = self._writer.write(change)
         state = state_of(main)
+        if not state.settled:
+            _going_on(main, change.id)
         stage = stage_of(twin) if twin is not None else None
         shares = stage is not None and stage.share > 0
         # What has a share of the requests keeps it until all pods beside it are new.
@@ -312,6 +322,16 @@ def _restarted(pods: Sequence[Json]) -> str:
                 reason = part(container, "lastState", "terminated").get("reason") or "it ended"
                 return f"{part(pod, 'metadata').get('name')} was started again: {reason}"
     return ""
+
+
+def _going_on(main: Json, id_: ResourceId) -> None:
+    """Nothing is rolled out of what was paused by hand: whoever did it has to say that it may go on.
+
+    Raises:
+        HeldError: It was.
+    """
+    if is_held(main):
+        raise HeldError(f"{_name(id_)} was {PAUSED}: no new version is rolled out", hint=f"{resuming(main)} lets it go on")
 
 
 def _name(id_: ResourceId) -> str:

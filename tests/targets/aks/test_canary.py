@@ -708,3 +708,81 @@ def test_a_pod_that_a_node_loses_is_waited_for(site: Site) -> None:
     assert site.house.go().word == "applied", site.told[-5:]
     assert len(told) == 2, site.told
     assert site.served() == {"two": 4}
+
+
+def hold(site: Site) -> None:
+    """Pauses it as a hand does: from then on its controller looks at what is wanted, and rolls nothing out."""
+    rolled = site.standin.roll_out
+
+    def paused(key: tuple[str, str, str], *, bump: bool = True) -> None:
+        if not site.standin.show(key)["spec"].get("paused"):
+            return rolled(key, bump=bump)
+        stored = site.standin.objects[key]
+        told = [
+            {"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable"},
+            {"type": "Progressing", "status": "Unknown", "reason": "DeploymentPaused"},
+        ]
+        wanted = version_of(site.standin.show(key)["spec"]["template"]["spec"])
+        new = site.served().get(wanted, 0)
+        told_of = {"observedGeneration": stored.metadata["generation"], "updatedReplicas": new, "conditions": told}
+        stored.status = {**stored.status, **told_of}
+        return None
+
+    site.standin.roll_out = paused  # type: ignore[method-assign]
+    site.standin.edit(MAIN, ("spec", "paused"), True)
+
+
+RESUME = "`kubectl rollout resume deployment/diabetes -n ml` lets it go on"
+
+
+@pytest.mark.parametrize("aks", [{}, CANARY], ids=["rolling", "canary"])
+def test_what_was_paused_by_hand_takes_no_new_version(site: Site, aks: Mapping[str, Any]) -> None:
+    """Said at once, with what helps; nothing is written, and once it goes on, so does the change."""
+    site.want("one", aks)
+    site.house.go()
+    hold(site)
+    assert site.house.plan().empty
+    site.want("two", aks)
+    result = deployment_result(site.house.go())
+    assert (result.state, result.code, result.hint) == (State.FAILED, "paused", RESUME)
+    assert "was paused by hand" in result.reason
+    assert site.served() == {"one": 4}
+    assert TWIN not in site.standin.objects
+    site.standin.edit(MAIN, ("spec", "paused"), False)
+    assert site.house.go(ignore_holds=True).word == "applied"
+    assert site.served() == {"two": 4}
+
+
+@pytest.mark.parametrize("shares", [[20], []], ids=["canary", "rolling"])
+def test_pausing_it_during_a_change_keeps_the_version_before(site: Site, shares: list[int]) -> None:
+    """What was tested meanwhile is taken away, with its share of the requests."""
+    aks: Mapping[str, Any] = SHORT if shares else {}
+    site.want("one", aks)
+    site.house.go()
+
+    def pause(text: str) -> None:
+        if text.startswith("test:"):
+            site.hooks.clear()
+            hold(site)
+
+    site.hooks.append(pause)
+    site.want("two", aks)
+    result = deployment_result(site.house.go(wait=False))
+    assert (result.state, result.code, result.hint) == (State.FAILED, "paused", RESUME)
+    assert site.served() == {"one": 4}
+    assert TWIN not in site.standin.objects
+
+
+def test_a_change_without_tests_of_what_is_paused_fails(site: Site) -> None:
+    """It is written, since it is staged nowhere; that nothing comes of it is no success."""
+    site.house.want(*wanted({"environmentVariables": {"VERSION": {"value": "one"}}, "replicas": 4}, {}))
+    site.house.go()
+    hold(site)
+    site.house.want(*wanted({"environmentVariables": {"VERSION": {"value": "two"}}, "replicas": 4}, {}))
+    result = deployment_result(site.house.go())
+    assert (result.state, result.code) == (State.FAILED, "not-ready")
+    assert result.reason == f"paused by hand: {RESUME}; 0 of 4 replicas are new"
+    site.standin.edit(MAIN, ("spec", "paused"), False)
+    assert site.house.go(ignore_holds=True).word == "applied"
+    assert site.served() == {"two": 4}
+    assert site.house.plan().empty
