@@ -786,3 +786,70 @@ def test_a_change_without_tests_of_what_is_paused_fails(site: Site) -> None:
     assert site.house.go(ignore_holds=True).word == "applied"
     assert site.served() == {"two": 4}
     assert site.house.plan().empty
+
+
+OTHERS = [
+    ("metadata", "annotations", "someone.example/seen"),
+    ("metadata", "labels", "someone.example/seen"),
+    ("spec", "template", "metadata", "annotations", "kubectl.kubernetes.io/restartedAt"),
+]
+
+
+@pytest.mark.parametrize("place", OTHERS, ids="/".join)
+def test_what_others_write_during_a_canary_is_theirs(site: Site, place: tuple[str, ...]) -> None:
+    """Nothing of ours differs: the canary takes over, once, and what they wrote stays."""
+    count: list[str] = []
+
+    def write(text: str) -> None:
+        if "20 % of the requests for" in text:
+            count.append(text)
+            site.standin.edit(MAIN, place, str(len(count)), "someone")
+
+    site.hooks.append(write)
+    site.want("two", SHORT)
+    outcome = site.house.go()
+    assert outcome.word == "applied", site.told[-5:]
+    assert deployment_result(outcome).steps == (Step.STAGE, Step.TEST, Step.SHIFT, Step.TEST, Step.PROMOTE)
+    assert site.served() == {"two": 4}
+    there: Any = site.standin.show(MAIN)
+    for step in place:
+        there = there[step]
+    assert there == str(len(count))
+    assert site.house.plan().empty
+
+
+IMAGE = ("spec", "template", "spec", "containers", 'k:{"name":"scoring"}', "image")
+EDITS: list[tuple[tuple[str, ...], Any]] = [(IMAGE, "theirs:1"), (("spec", "progressDeadlineSeconds"), 7)]
+
+
+@pytest.mark.parametrize(("place", "value"), EDITS, ids=["image", "deadline"])
+def test_a_hand_edit_of_ours_during_a_canary_is_looked_at_again(site: Site, place: tuple[str, ...], value: Any) -> None:
+    """It is no longer what the change was made for: it is planned anew, never written over unseen."""
+
+    def edit(text: str) -> None:
+        if "20 % of the requests for" in text:
+            site.hooks.clear()
+            site.standin.edit(MAIN, place, value)
+
+    site.hooks.append(edit)
+    site.want("two", SHORT)
+    site.house.go()
+    assert any("changed since it was observed" in text for text in site.told)
+
+
+def test_what_a_change_takes_out_is_ours_during_a_canary(site: Site) -> None:
+    """A variable that is to go, edited by a hand meanwhile: nobody has seen that value."""
+    more = {"environmentVariables": {"VERSION": {"value": "one"}, "MORE": {"value": "1"}}}
+    site.want("one", SHORT, more)
+    site.house.go()
+    place = ("spec", "template", "spec", "containers", 'k:{"name":"scoring"}', "env", 'k:{"name":"MORE"}', "value")
+
+    def edit(text: str) -> None:
+        if "20 % of the requests for" in text:
+            site.hooks.clear()
+            site.standin.edit(MAIN, place, "2")
+
+    site.hooks.append(edit)
+    site.want("two", SHORT)
+    site.house.go()
+    assert any("changed since it was observed" in text for text in site.told)
