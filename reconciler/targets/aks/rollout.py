@@ -18,7 +18,7 @@ from reconciler.targets.aks.api import Cluster
 from reconciler.targets.aks.asking import Answers, answers
 from reconciler.targets.aks.canary import Stage, canary_of, form, is_of, is_ours, stage_of, stands
 from reconciler.targets.aks.form import Secrets, mark_of
-from reconciler.targets.aks.health import PAUSED, is_held, is_ready, resuming, state_of, unready_since
+from reconciler.targets.aks.health import PAUSED, State, is_held, is_ready, resuming, state_of, unready_since
 from reconciler.targets.aks.kinds import CANARY, KINDS, Place
 from reconciler.targets.aks.logs import PodLogs
 from reconciler.targets.aks.looking import pods_of
@@ -28,7 +28,7 @@ from reconciler.targets.aks.writing import Writer
 _SOON = 1.0
 _TRIES = 5
 _EVERY_SECONDS = 5.0
-# How long after its time a step waits for pods that cannot be asked how they do.
+# How long after its time a step waits for pods that cannot be asked how they do, or a cluster that does nothing.
 _SILENT_SECONDS = 60.0
 _KIND = KINDS["Deployment"]
 
@@ -78,6 +78,8 @@ class Rollouts:
         self._now = now
         # What was last written, and what the API made of it: admission may have put something else there.
         self._written: dict[ResourceId, tuple[Json, Json]] = {}
+        # What the cluster had made of a share when that last moved, and when that was.
+        self._moved: dict[ResourceId, tuple[object, float]] = {}
 
     def make(self, change: Change) -> Standing:
         """One step.
@@ -167,6 +169,8 @@ class Rollouts:
             raise self._failed(change.id, pods, f"with {head} some pods did not get ready in time: {state.reason}")
         # What begins only later was told by another clock, or by a hand.
         begun = 0 < stage.since <= self._now()
+        if self._stalled(change, twin, state):
+            raise self._failed(change.id, pods, f"with {head} nothing came of it in time: {state.reason}")
         if not state.settled or (starting and not begun):
             return self._going(main, twin, f"{head}: {state.reason}")
         if not begun:
@@ -234,9 +238,19 @@ class Rollouts:
 
     def _late(self, change: Change, pods: Sequence[Json]) -> bool:
         """Whether one of the pods has had the time of a roll-out to get ready, and is not."""
-        spec = cast("Mapping[str, Any]", _wanted(change)[0].spec["spec"])
-        last = self._now() - float(spec["progressDeadlineSeconds"])
+        last = self._now() - _deadline(change)
         return any(since < last for pod in pods if (since := unready_since(pod)) is not None)
+
+    def _stalled(self, change: Change, twin: Json, state: State) -> bool:
+        """Whether the cluster has done nothing for longer than it would take to say itself that it is too late."""
+        metadata, status = part(twin, "metadata"), part(twin, "status")
+        counts = [status.get(name) for name in ("updatedReplicas", "readyReplicas", "availableReplicas")]
+        seen = (metadata.get("uid"), metadata.get("generation"), counts)
+        before, since = self._moved.get(change.id, (None, 0.0))
+        if state.settled or seen != before:
+            self._moved[change.id] = (seen, self._now())
+            return False
+        return self._now() - since > _deadline(change) + _SILENT_SECONDS
 
     def _form(self, change: Change, main: Json, stage: Stage) -> Json:
         desired, mark = _wanted(change)
@@ -309,6 +323,11 @@ class Rollouts:
 
 
 _HINT = "it was taken away, and the version before has all requests"
+
+
+def _deadline(change: Change) -> float:
+    """The time that a roll-out has, in seconds."""
+    return float(cast("Mapping[str, Any]", _wanted(change)[0].spec["spec"])["progressDeadlineSeconds"])
 
 
 def _restarts(pod: Json) -> int:

@@ -853,3 +853,37 @@ def test_what_a_change_takes_out_is_ours_during_a_canary(site: Site) -> None:
     site.want("two", SHORT)
     site.house.go()
     assert any("changed since it was observed" in text for text in site.told)
+
+
+@pytest.mark.parametrize("moves", [False, True], ids=["nothing", "slowly"])
+def test_a_share_that_the_cluster_does_nothing_with_goes(site: Site, moves: bool) -> None:
+    """Its controller does not work: no deadline of its own ends that. One that is slow is waited for."""
+    began: list[float] = []
+
+    def halt(text: str) -> None:
+        if "10 % of the requests: pods are made" in text and not began:
+            site.standin.slow.add("deployments")
+            site.standin.objects[TWIN].metadata["generation"] += 1
+            began.append(site.clock.now())
+        elif "the cluster has not begun with it" in text:
+            if len(site.told) > 200:
+                raise Gone
+            site.clock.advance(400)
+            if moves:
+                counted = {"updatedReplicas": len(site.told)}
+                site.standin.state(TWIN, {**site.standin.objects[TWIN].status, **counted})
+            if moves and site.clock.now() - began[0] > 3000:
+                site.standin.slow.clear()
+                site.standin.roll_out(TWIN)
+
+    site.hooks.append(halt)
+    site.want("two", CANARY)
+    result = deployment_result(site.house.go(wait=False))
+    if moves:
+        assert result.state is State.DONE, result
+        return
+    assert (result.state, result.code) == (State.FAILED, "canary-failed")
+    assert result.reason == "with 10 % of the requests nothing came of it in time: the cluster has not begun with it"
+    assert 600 < site.clock.now() - began[0] < 2000
+    assert site.served() == {"one": 4}
+    assert TWIN not in site.standin.objects
