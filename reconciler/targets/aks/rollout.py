@@ -16,7 +16,7 @@ from reconciler.core.errors import BusyError, ConflictError, ForeignError, Termi
 from reconciler.core.resources import Desired, Health, Mark, ResourceId
 from reconciler.targets.aks.api import Cluster
 from reconciler.targets.aks.asking import Answers, answers
-from reconciler.targets.aks.canary import Stage, canary_of, form, is_of, is_ours, stage_of, stands
+from reconciler.targets.aks.canary import Stage, canary_of, form, is_of, is_ours, stage_of, stands, told_of
 from reconciler.targets.aks.form import Secrets, mark_of
 from reconciler.targets.aks.health import PAUSED, State, is_held, is_ready, resuming, state_of, unready_since
 from reconciler.targets.aks.kinds import CANARY, KINDS, Place
@@ -148,7 +148,8 @@ class Rollouts:
         if not self._stands(change.id, as_many, twin):
             # It gets this share only now, or a hand had changed it: its time begins anew.
             body = self._form(change, main, replace(wanted, since=0.0))
-        return self._going(main, self._write(change, body), f"{change.share} % of the requests: pods are made")
+        twin = self._write(change, body)
+        return self._going(main, twin, f"{told_of(wanted, twin, main)}: pods are made")
 
     def _judged(self, change: Change, main: Json, twin: Json, stage: Stage) -> Standing:
         """Whether it keeps its share, has had it long enough, or has to go.

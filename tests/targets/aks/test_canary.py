@@ -425,7 +425,7 @@ def test_a_commit_that_goes_back_takes_a_canary_away(site: Site) -> None:
     site.house.go(cancel)
     (report,) = site.house.reconciler.look().report.services
     told = [event for resource in report.resources for event in resource.events]
-    assert told == ["a new version has 10 % of the requests"]
+    assert told == ["a new version has 10 % of the requests (20 % by its 1 of 5 pods)"]
     before = site.standin.show(MAIN)["metadata"]["generation"]
     site.want("one", CANARY)
     plan = site.house.plan()
@@ -861,7 +861,7 @@ def test_a_share_that_the_cluster_does_nothing_with_goes(site: Site, moves: bool
     began: list[float] = []
 
     def halt(text: str) -> None:
-        if "10 % of the requests: pods are made" in text and not began:
+        if "10 % of the requests (20 % by its 1 of 5 pods): pods are made" in text and not began:
             site.standin.slow.add("deployments")
             site.standin.objects[TWIN].metadata["generation"] += 1
             began.append(site.clock.now())
