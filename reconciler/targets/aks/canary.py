@@ -91,7 +91,9 @@ def told_of(stage: Stage, twin: Json, main: Mapping[str, Any]) -> str:
     count, beside = (int(part(one, "spec").get("replicas", 1)) for one in (twin, main))
     real = share_of(count, beside)
     asked = f"{stage.share} % of the requests"
-    return asked if abs(real - stage.share) <= NEAR else f"{asked} ({real:.0f} % by its {count} of {count + beside} pods)"
+    return (
+        asked if abs(real - stage.share) <= NEAR else f"{asked} ({real:.0f} % by its {count} of {count + beside} pods)"
+    )
 
 
 def stage_of(found: Mapping[str, Any]) -> Stage | None:

@@ -221,7 +221,9 @@ def _rounded(deployment: Deployment) -> tuple[str, str]:
         return "", ""
     told = ", ".join(f"{share} % are {real:.0f} % of the requests" for share, real in greater)
     replicas = f"{count} replica{'' if count == 1 else 's'}"
-    message = f"`canary.steps` with {replicas}{', the fewest of its autoscaler' if autoscale['enabled'] else ''}: {told}"
+    message = (
+        f"`canary.steps` with {replicas}{', the fewest of its autoscaler' if autoscale['enabled'] else ''}: {told}"
+    )
     near = f"{canary.enough_for(shares, count)} replicas come within {canary.NEAR} points"
     return message, f"a new version has whole pods beside those before it: {near}"
 

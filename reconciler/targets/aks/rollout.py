@@ -351,7 +351,9 @@ def _going_on(main: Json, id_: ResourceId) -> None:
         HeldError: It was.
     """
     if is_held(main):
-        raise HeldError(f"{_name(id_)} was {PAUSED}: no new version is rolled out", hint=f"{resuming(main)} lets it go on")
+        raise HeldError(
+            f"{_name(id_)} was {PAUSED}: no new version is rolled out", hint=f"{resuming(main)} lets it go on"
+        )
 
 
 def _name(id_: ResourceId) -> str:

@@ -52,7 +52,7 @@ def _with_ours(seen: Any, there: Any, ours: Any) -> Any:
         ours: What has a value at every place of ours.
     """
     if not (isinstance(seen, Mapping) and isinstance(there, Mapping) and isinstance(ours, Mapping)):
-        return there
+        return cast("Any", there)
     before, now = cast("Mapping[str, Any]", seen), cast("Mapping[str, Any]", there)
     inner = cast("Mapping[str, Any]", ours)
     made = {key: value for key, value in before.items() if key not in inner}
