@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from reconciler.core.dataclass import dataclass, replace
@@ -22,6 +22,8 @@ from reconciler.targets.aks.kinds import CANARY, SERVICE, STAGED, VERSION, Place
 from reconciler.targets.aks.parts import Json, part, parts
 
 _DIGITS = 16
+# Percentage points within which a share is about what is asked for.
+NEAR = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,43 @@ def is_canary(id_: ResourceId, found: Mapping[str, Any]) -> bool:
 def replicas_for(share: int, beside: int) -> int:
     """How many pods get a share of the requests, on top of those of the version before."""
     return max(1, math.ceil(beside * share / (100 - share)))
+
+
+def share_of(count: int, beside: int) -> float:
+    """The percentage of the requests that so many pods get on top of those of the version before."""
+    return 100 * count / (count + beside)
+
+
+def rounded(shares: Sequence[int], beside: int) -> list[tuple[int, float]]:
+    """The shares that come about noticeably greater than they are asked for, since pods are whole, with what they are.
+
+    Args:
+        beside: How many pods the version before has.
+    """
+    real = [(share, share_of(replicas_for(share, beside), beside)) for share in shares]
+    return [(share, there) for share, there in real if there - share > NEAR]
+
+
+def enough_for(shares: Sequence[int], more_than: int) -> int:
+    """The next greater number of pods of the version before with which all shares are about what is asked for."""
+    count = more_than + 1
+    while rounded(shares, count):
+        count += 1
+    return count
+
+
+def told_of(stage: Stage, twin: Json, main: Mapping[str, Any]) -> str:
+    """What share a staged version has, in words, with what that is by the pods.
+
+    Args:
+        main: The Deployment that serves.
+    """
+    count, beside = (int(part(one, "spec").get("replicas", 1)) for one in (twin, main))
+    real = share_of(count, beside)
+    asked = f"{stage.share} % of the requests"
+    return (
+        asked if abs(real - stage.share) <= NEAR else f"{asked} ({real:.0f} % by its {count} of {count + beside} pods)"
+    )
 
 
 def stage_of(found: Mapping[str, Any]) -> Stage | None:

@@ -16,7 +16,7 @@ from reconciler.core.resources import Completeness, Observation, Observed, Resou
 from reconciler.targets.aks import access, fields
 from reconciler.targets.aks.api import Cluster
 from reconciler.targets.aks.attached import AbsentError
-from reconciler.targets.aks.canary import canary_of, is_canary, is_ours, staged_of
+from reconciler.targets.aks.canary import canary_of, is_canary, is_ours, stage_of, staged_of, told_of
 from reconciler.targets.aks.events import Watching
 from reconciler.targets.aks.form import Secrets, mark_of, spec_of
 from reconciler.targets.aks.forward import Forwards
@@ -118,7 +118,9 @@ class AksDriver(AksRenderer):
     def _with_staged(self, observed: Observed, twin: Json, pods: Sequence[Json]) -> Observed:
         state = state_of(twin, pods)
         staged = staged_of(twin, state, self._said(Place.of(observed.id.name).namespace, state))
-        told = (f"a new version has {staged.share} % of the requests",) if staged is not None and staged.share else ()
+        stage = stage_of(twin)
+        shares = staged is not None and stage is not None and stage.share > 0
+        told = (f"a new version has {told_of(stage, twin, observed.spec)}",) if stage is not None and shares else ()
         return replace(observed, staged=staged, events=(*observed.events, *told))
 
     def _observed(self, id_: ResourceId, found: Json, pods: Sequence[Json]) -> Observed:

@@ -27,6 +27,7 @@ _STUCK = frozenset(
     }
 )
 _MOST_WORDS = 400
+PAUSED = "paused by hand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,17 @@ def state_of(found: Json, pods: Sequence[Json] = ()) -> State:
     return State(Health.HEALTHY)
 
 
+def is_held(found: Json) -> bool:
+    """Whether a Deployment was paused by hand, which keeps a new version from being rolled out."""
+    return bool(part(found, "spec").get("paused"))
+
+
+def resuming(found: Json) -> str:
+    """The command that lets a Deployment that was paused go on."""
+    metadata = part(found, "metadata")
+    return f"`kubectl rollout resume deployment/{metadata.get('name')} -n {metadata.get('namespace')}`"
+
+
 def needs_pods(found: Json) -> bool:
     """Whether only its pods can say why an object is as it is."""
     return found.get("kind") == "Deployment" and state_of(found).health not in (Health.HEALTHY, Health.SUSPENDED)
@@ -100,10 +112,15 @@ def _deployment(found: Json, pods: Sequence[Json]) -> State:
     spec, status, metadata = part(found, "spec"), part(found, "status"), part(found, "metadata")
     wanted = int(spec.get("replicas", 1))
     progressing, available = _condition(status, "Progressing"), _condition(status, "Available")
-    if spec.get("paused"):
-        return State(Health.SUSPENDED, "paused by hand")
+    paused = f"{PAUSED}: {resuming(found)} lets it go on" if is_held(found) else ""
     if int(status.get("observedGeneration") or 0) < int(metadata.get("generation") or 0):
-        return State(Health.PROGRESSING, "the cluster has not begun with it", settled=False)
+        return State(Health.PROGRESSING, paused or "the cluster has not begun with it", settled=False)
+    if paused:
+        # Its conditions say nothing else then than that it is paused.
+        news = int(status.get("updatedReplicas") or 0)
+        through = news >= wanted and int(status.get("replicas") or 0) <= max(news, wanted)
+        what = paused if through else f"{paused}; {min(news, wanted)} of {wanted} replicas are new"
+        return State(Health.SUSPENDED, what, settled=through)
     failure = _condition(status, "ReplicaFailure")
     if failure.get("status") == "True":
         return State(Health.DEGRADED, f"no pod can be made: {_words(failure)}", stuck=True)

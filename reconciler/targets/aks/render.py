@@ -13,7 +13,7 @@ from reconciler.core.images import image_name
 from reconciler.core.problems import Problem, Severity
 from reconciler.core.resources import Desired, ResourceId, Rollout
 from reconciler.core.values import Spec, Value
-from reconciler.targets.aks import objects, scaling
+from reconciler.targets.aks import canary, objects, scaling
 from reconciler.targets.aks.clusters.render import cluster_of
 from reconciler.targets.aks.kinds import KINDS, Place
 
@@ -208,6 +208,26 @@ def _rollout(deployment: Deployment) -> Rollout:
     return Rollout(always=False, shares=shares, interval=float(asked["stepSeconds"]), max_error_rate=rate)
 
 
+def _rounded(deployment: Deployment) -> tuple[str, str]:
+    """What is to be said of a canary's shares that so few replicas cannot give, and what helps; "" where they can."""
+    block = deployment.settings.block
+    if block["strategy"] != "canary":
+        return "", ""
+    autoscale = block["autoscale"]
+    count = int(autoscale["minReplicas"] if autoscale["enabled"] else deployment.settings.replicas)
+    shares = [int(share) for share in block["canary"]["steps"]]
+    greater = canary.rounded(shares, count) if count else []
+    if not greater:
+        return "", ""
+    told = ", ".join(f"{share} % are {real:.0f} % of the requests" for share, real in greater)
+    replicas = f"{count} replica{'' if count == 1 else 's'}"
+    message = (
+        f"`canary.steps` with {replicas}{', the fewest of its autoscaler' if autoscale['enabled'] else ''}: {told}"
+    )
+    near = f"{canary.enough_for(shares, count)} replicas come within {canary.NEAR} points"
+    return message, f"a new version has whole pods beside those before it: {near}"
+
+
 def _problems(deployment: Deployment, images: Images) -> list[Problem]:
     subject = f"Service/{deployment.service}"
     found: list[Problem] = []
@@ -235,6 +255,9 @@ def _problems(deployment: Deployment, images: Images) -> list[Problem]:
     ):
         if limit is not None and side is not None and limit < side:
             say("wrong-range", f"`{name}` is less than what is requested", "raise it, or request less")
+    message, hint = _rounded(deployment)
+    if message:
+        say("canary-rounded", message, hint, Severity.WARNING)
     if settings.host is not None:
         message = "host is not used on a cluster"
         say("not-used-by-kubernetes", message, "`expose` says from where it is reached", Severity.WARNING)

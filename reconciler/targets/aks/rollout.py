@@ -16,9 +16,9 @@ from reconciler.core.errors import BusyError, ConflictError, ForeignError, Termi
 from reconciler.core.resources import Desired, Health, Mark, ResourceId
 from reconciler.targets.aks.api import Cluster
 from reconciler.targets.aks.asking import Answers, answers
-from reconciler.targets.aks.canary import Stage, canary_of, form, is_of, is_ours, stage_of, stands
+from reconciler.targets.aks.canary import Stage, canary_of, form, is_of, is_ours, stage_of, stands, told_of
 from reconciler.targets.aks.form import Secrets, mark_of
-from reconciler.targets.aks.health import is_ready, state_of, unready_since
+from reconciler.targets.aks.health import PAUSED, State, is_held, is_ready, resuming, state_of, unready_since
 from reconciler.targets.aks.kinds import CANARY, KINDS, Place
 from reconciler.targets.aks.logs import PodLogs
 from reconciler.targets.aks.looking import pods_of
@@ -28,7 +28,7 @@ from reconciler.targets.aks.writing import Writer
 _SOON = 1.0
 _TRIES = 5
 _EVERY_SECONDS = 5.0
-# How long after its time a step waits for pods that cannot be asked how they do.
+# How long after its time a step waits for pods that cannot be asked how they do, or a cluster that does nothing.
 _SILENT_SECONDS = 60.0
 _KIND = KINDS["Deployment"]
 
@@ -54,6 +54,12 @@ class CanaryError(TerminalError):
     code = "canary-failed"
 
 
+class HeldError(TerminalError):
+    """What a new version is to take the place of was paused by hand."""
+
+    code = "paused"
+
+
 class Rollouts:
     """The steps of changes that are staged.
 
@@ -72,6 +78,8 @@ class Rollouts:
         self._now = now
         # What was last written, and what the API made of it: admission may have put something else there.
         self._written: dict[ResourceId, tuple[Json, Json]] = {}
+        # What the cluster had made of a share when that last moved, and when that was.
+        self._moved: dict[ResourceId, tuple[object, float]] = {}
 
     def make(self, change: Change) -> Standing:
         """One step.
@@ -119,6 +127,7 @@ class Rollouts:
     def _stage(self, change: Change) -> Standing:
         _, mark = _wanted(change)
         main = self._main(change)
+        _going_on(main, change.id)
         twin = self._own(change.id, self.twin_of(change.id))
         stage = stage_of(twin) if twin is not None else None
         goes_on = (
@@ -147,7 +156,8 @@ class Rollouts:
         if not self._stands(change.id, as_many, twin):
             # It gets this share only now, or a hand had changed it: its time begins anew.
             body = self._form(change, main, replace(wanted, since=0.0))
-        return self._going(main, self._write(change, body), f"{change.share} % of the requests: pods are made")
+        twin = self._write(change, body)
+        return self._going(main, twin, f"{told_of(wanted, twin, main)}: pods are made")
 
     def _judged(self, change: Change, main: Json, twin: Json, stage: Stage) -> Standing:
         """Whether it keeps its share, has had it long enough, or has to go.
@@ -173,6 +183,8 @@ class Rollouts:
         starting = state.health in (Health.PROGRESSING, Health.DEGRADED)
         if starting and self._late(change, pods):
             raise self._failed(change.id, pods, f"with {head} some pods did not get ready in time: {state.reason}")
+        if self._stalled(change, twin, state):
+            raise self._failed(change.id, pods, f"with {head} nothing came of it in time: {state.reason}")
         if not state.settled or (starting and not begun):
             return self._going(main, twin, f"{head}: {state.reason}")
         if not begun:
@@ -219,9 +231,12 @@ class Rollouts:
         main = self._main(replace(change, observed=None))
         twin = self._own(change.id, self.twin_of(change.id))
         if mark_of(main) != replace(mark, self_ref=str(change.id)):
+            _going_on(main, change.id)
             twin, _ = self._staged(change)
             main = self._writer.write(change)
         state = state_of(main)
+        if not state.settled:
+            _going_on(main, change.id)
         stage = stage_of(twin) if twin is not None else None
         shares = stage is not None and stage.share > 0
         # What has a share of the requests keeps it until all pods beside it are new.
@@ -253,9 +268,19 @@ class Rollouts:
 
     def _late(self, change: Change, pods: Sequence[Json]) -> bool:
         """Whether one of the pods has had the time of a roll-out to get ready, and is not."""
-        spec = cast("Mapping[str, Any]", _wanted(change)[0].spec["spec"])
-        last = self._now() - float(spec["progressDeadlineSeconds"])
+        last = self._now() - _deadline(change)
         return any(since < last for pod in pods if (since := unready_since(pod)) is not None)
+
+    def _stalled(self, change: Change, twin: Json, state: State) -> bool:
+        """Whether the cluster has done nothing for longer than it would take to say itself that it is too late."""
+        metadata, status = part(twin, "metadata"), part(twin, "status")
+        counts = [status.get(name) for name in ("updatedReplicas", "readyReplicas", "availableReplicas")]
+        seen = (metadata.get("uid"), metadata.get("generation"), counts)
+        before, since = self._moved.get(change.id, (None, 0.0))
+        if state.settled or seen != before:
+            self._moved[change.id] = (seen, self._now())
+            return False
+        return self._now() - since > _deadline(change) + _SILENT_SECONDS
 
     def _form(self, change: Change, main: Json, stage: Stage) -> Json:
         desired, mark = _wanted(change)
@@ -333,6 +358,11 @@ class Rollouts:
 _HINT = "it was taken away, and the version before has all requests"
 
 
+def _deadline(change: Change) -> float:
+    """The time that a roll-out has, in seconds."""
+    return float(cast("Mapping[str, Any]", _wanted(change)[0].spec["spec"])["progressDeadlineSeconds"])
+
+
 def _restarts(pod: Json) -> int:
     return sum(int(container.get("restartCount") or 0) for container in parts(pod, "status", "containerStatuses"))
 
@@ -344,6 +374,18 @@ def _restarted(pods: Sequence[Json]) -> str:
                 reason = part(container, "lastState", "terminated").get("reason") or "it ended"
                 return f"{part(pod, 'metadata').get('name')} was started again: {reason}"
     return ""
+
+
+def _going_on(main: Json, id_: ResourceId) -> None:
+    """Nothing is rolled out of what was paused by hand: whoever did it has to say that it may go on.
+
+    Raises:
+        HeldError: It was.
+    """
+    if is_held(main):
+        raise HeldError(
+            f"{_name(id_)} was {PAUSED}: no new version is rolled out", hint=f"{resuming(main)} lets it go on"
+        )
 
 
 def _name(id_: ResourceId) -> str:

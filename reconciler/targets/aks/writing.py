@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from reconciler.core.change import Action, Cause, Change
+from collections.abc import Mapping
+from typing import Any, cast
+
+from reconciler.core.change import Action, Cause, Change, Step
 from reconciler.core.dataclass import replace
 from reconciler.core.diff import assign
 from reconciler.core.errors import BusyError, ConflictError, ForeignError, TerminalError
@@ -40,6 +43,22 @@ def version_of(found: Json, spec: Spec) -> str:
 def _autoscaled(found: Json) -> bool:
     owner = fields.owners(found).get("/spec/replicas")
     return not fields.owned(found, _REPLICAS) and (owner is None or owner.manager in _SCALERS)
+
+
+def _with_ours(seen: Any, there: Any, ours: Any) -> Any:
+    """What was seen, with what stands there now wherever that is ours.
+
+    Args:
+        ours: What has a value at every place of ours.
+    """
+    if not (isinstance(seen, Mapping) and isinstance(there, Mapping) and isinstance(ours, Mapping)):
+        return cast("Any", there)
+    before, now = cast("Mapping[str, Any]", seen), cast("Mapping[str, Any]", there)
+    inner = cast("Mapping[str, Any]", ours)
+    made = {key: value for key, value in before.items() if key not in inner}
+    for key in inner.keys() & now.keys():
+        made[key] = _with_ours(before.get(key), now[key], inner[key])
+    return made
 
 
 class Writer:
@@ -145,8 +164,26 @@ class Writer:
             return
         expected = change.observed.version if change.observed else ""
         done = mark is not None and change.mark is not None and mark == replace(change.mark, self_ref=str(change.id))
-        if expected and not done and version_of(found, spec_of(found, self._secrets)) != expected:
+        if expected and not done and self._moved(change, found, expected):
             raise ConflictError(f"{_name(change.id)} changed since it was observed", hint="it is looked for again")
+
+    def _moved(self, change: Change, found: Json, expected: str) -> bool:
+        """Whether something differs from what was looked at, beside what is none of ours.
+
+        A roll-out takes its time, and controllers write on a Deployment meanwhile: what is sent does not touch that.
+        """
+        spec = spec_of(found, self._secrets)
+        if version_of(found, spec) == expected:
+            return False
+        if change.step is not Step.PROMOTE or change.action is not Action.UPDATE:
+            return True
+        if change.desired is None or change.observed is None:
+            return True
+        ours = change.desired.spec
+        for field in change.fields:
+            # What is taken out is in nothing that is wanted, and ours all the same.
+            ours = assign(ours, field.pointer, field.before) if field.after is MISSING else ours
+        return version_of(found, _with_ours(change.observed.spec, spec, ours)) != expected
 
     def _before(self, change: Change, found: Json) -> bool:
         """Whether what stands there is still the one to be replaced."""

@@ -527,7 +527,7 @@ def test_a_commit_that_goes_back_takes_a_canary_away(site: Site) -> None:
     site.house.go(cancel)
     (report,) = site.house.reconciler.look().report.services
     told = [event for resource in report.resources for event in resource.events]
-    assert told == ["a new version has 10 % of the requests"]
+    assert told == ["a new version has 10 % of the requests (20 % by its 1 of 5 pods)"]
     before = site.standin.show(MAIN)["metadata"]["generation"]
     site.want("one", CANARY)
     plan = site.house.plan()
@@ -810,3 +810,182 @@ def test_a_pod_that_a_node_loses_is_waited_for(site: Site) -> None:
     assert site.house.go().word == "applied", site.told[-5:]
     assert len(told) == 2, site.told
     assert site.served() == {"two": 4}
+
+
+def hold(site: Site) -> None:
+    """Pauses it as a hand does: from then on its controller looks at what is wanted, and rolls nothing out."""
+    rolled = site.standin.roll_out
+
+    def paused(key: tuple[str, str, str], *, bump: bool = True) -> None:
+        if not site.standin.show(key)["spec"].get("paused"):
+            return rolled(key, bump=bump)
+        stored = site.standin.objects[key]
+        told = [
+            {"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable"},
+            {"type": "Progressing", "status": "Unknown", "reason": "DeploymentPaused"},
+        ]
+        wanted = version_of(site.standin.show(key)["spec"]["template"]["spec"])
+        new = site.served().get(wanted, 0)
+        told_of = {"observedGeneration": stored.metadata["generation"], "updatedReplicas": new, "conditions": told}
+        stored.status = {**stored.status, **told_of}
+        return None
+
+    site.standin.roll_out = paused  # type: ignore[method-assign]
+    site.standin.edit(MAIN, ("spec", "paused"), True)
+
+
+RESUME = "`kubectl rollout resume deployment/diabetes -n ml` lets it go on"
+
+
+@pytest.mark.parametrize("aks", [{}, CANARY], ids=["rolling", "canary"])
+def test_what_was_paused_by_hand_takes_no_new_version(site: Site, aks: Mapping[str, Any]) -> None:
+    """Said at once, with what helps; nothing is written, and once it goes on, so does the change."""
+    site.want("one", aks)
+    site.house.go()
+    hold(site)
+    assert site.house.plan().empty
+    site.want("two", aks)
+    result = deployment_result(site.house.go())
+    assert (result.state, result.code, result.hint) == (State.FAILED, "paused", RESUME)
+    assert "was paused by hand" in result.reason
+    assert site.served() == {"one": 4}
+    assert TWIN not in site.standin.objects
+    site.standin.edit(MAIN, ("spec", "paused"), False)
+    assert site.house.go(ignore_holds=True).word == "applied"
+    assert site.served() == {"two": 4}
+
+
+@pytest.mark.parametrize("shares", [[20], []], ids=["canary", "rolling"])
+def test_pausing_it_during_a_change_keeps_the_version_before(site: Site, shares: list[int]) -> None:
+    """What was tested meanwhile is taken away, with its share of the requests."""
+    aks: Mapping[str, Any] = SHORT if shares else {}
+    site.want("one", aks)
+    site.house.go()
+
+    def pause(text: str) -> None:
+        if text.startswith("test:"):
+            site.hooks.clear()
+            hold(site)
+
+    site.hooks.append(pause)
+    site.want("two", aks)
+    result = deployment_result(site.house.go(wait=False))
+    assert (result.state, result.code, result.hint) == (State.FAILED, "paused", RESUME)
+    assert site.served() == {"one": 4}
+    assert TWIN not in site.standin.objects
+
+
+def test_a_change_without_tests_of_what_is_paused_fails(site: Site) -> None:
+    """It is written, since it is staged nowhere; that nothing comes of it is no success."""
+    site.house.want(*wanted({"environmentVariables": {"VERSION": {"value": "one"}}, "replicas": 4}, {}))
+    site.house.go()
+    hold(site)
+    site.house.want(*wanted({"environmentVariables": {"VERSION": {"value": "two"}}, "replicas": 4}, {}))
+    result = deployment_result(site.house.go())
+    assert (result.state, result.code) == (State.FAILED, "not-ready")
+    assert result.reason == f"paused by hand: {RESUME}; 0 of 4 replicas are new"
+    site.standin.edit(MAIN, ("spec", "paused"), False)
+    assert site.house.go(ignore_holds=True).word == "applied"
+    assert site.served() == {"two": 4}
+    assert site.house.plan().empty
+
+
+OTHERS = [
+    ("metadata", "annotations", "someone.example/seen"),
+    ("metadata", "labels", "someone.example/seen"),
+    ("spec", "template", "metadata", "annotations", "kubectl.kubernetes.io/restartedAt"),
+]
+
+
+@pytest.mark.parametrize("place", OTHERS, ids="/".join)
+def test_what_others_write_during_a_canary_is_theirs(site: Site, place: tuple[str, ...]) -> None:
+    """Nothing of ours differs: the canary takes over, once, and what they wrote stays."""
+    count: list[str] = []
+
+    def write(text: str) -> None:
+        if "20 % of the requests for" in text:
+            count.append(text)
+            site.standin.edit(MAIN, place, str(len(count)), "someone")
+
+    site.hooks.append(write)
+    site.want("two", SHORT)
+    outcome = site.house.go()
+    assert outcome.word == "applied", site.told[-5:]
+    assert deployment_result(outcome).steps == (Step.STAGE, Step.TEST, Step.SHIFT, Step.TEST, Step.PROMOTE)
+    assert site.served() == {"two": 4}
+    there: Any = site.standin.show(MAIN)
+    for step in place:
+        there = there[step]
+    assert there == str(len(count))
+    assert site.house.plan().empty
+
+
+IMAGE = ("spec", "template", "spec", "containers", 'k:{"name":"scoring"}', "image")
+EDITS: list[tuple[tuple[str, ...], Any]] = [(IMAGE, "theirs:1"), (("spec", "progressDeadlineSeconds"), 7)]
+
+
+@pytest.mark.parametrize(("place", "value"), EDITS, ids=["image", "deadline"])
+def test_a_hand_edit_of_ours_during_a_canary_is_looked_at_again(site: Site, place: tuple[str, ...], value: Any) -> None:
+    """It is no longer what the change was made for: it is planned anew, never written over unseen."""
+
+    def edit(text: str) -> None:
+        if "20 % of the requests for" in text:
+            site.hooks.clear()
+            site.standin.edit(MAIN, place, value)
+
+    site.hooks.append(edit)
+    site.want("two", SHORT)
+    site.house.go()
+    assert any("changed since it was observed" in text for text in site.told)
+
+
+def test_what_a_change_takes_out_is_ours_during_a_canary(site: Site) -> None:
+    """A variable that is to go, edited by a hand meanwhile: nobody has seen that value."""
+    more = {"environmentVariables": {"VERSION": {"value": "one"}, "MORE": {"value": "1"}}}
+    site.want("one", SHORT, more)
+    site.house.go()
+    place = ("spec", "template", "spec", "containers", 'k:{"name":"scoring"}', "env", 'k:{"name":"MORE"}', "value")
+
+    def edit(text: str) -> None:
+        if "20 % of the requests for" in text:
+            site.hooks.clear()
+            site.standin.edit(MAIN, place, "2")
+
+    site.hooks.append(edit)
+    site.want("two", SHORT)
+    site.house.go()
+    assert any("changed since it was observed" in text for text in site.told)
+
+
+@pytest.mark.parametrize("moves", [False, True], ids=["nothing", "slowly"])
+def test_a_share_that_the_cluster_does_nothing_with_goes(site: Site, moves: bool) -> None:
+    """Its controller does not work: no deadline of its own ends that. One that is slow is waited for."""
+    began: list[float] = []
+
+    def halt(text: str) -> None:
+        if "10 % of the requests (20 % by its 1 of 5 pods): pods are made" in text and not began:
+            site.standin.slow.add("deployments")
+            site.standin.objects[TWIN].metadata["generation"] += 1
+            began.append(site.clock.now())
+        elif "the cluster has not begun with it" in text:
+            if len(site.told) > 200:
+                raise Gone
+            site.clock.advance(400)
+            if moves:
+                counted = {"updatedReplicas": len(site.told)}
+                site.standin.state(TWIN, {**site.standin.objects[TWIN].status, **counted})
+            if moves and site.clock.now() - began[0] > 3000:
+                site.standin.slow.clear()
+                site.standin.roll_out(TWIN)
+
+    site.hooks.append(halt)
+    site.want("two", CANARY)
+    result = deployment_result(site.house.go(wait=False))
+    if moves:
+        assert result.state is State.DONE, result
+        return
+    assert (result.state, result.code) == (State.FAILED, "canary-failed")
+    assert result.reason == "with 10 % of the requests nothing came of it in time: the cluster has not begun with it"
+    assert 600 < site.clock.now() - began[0] < 2000
+    assert site.served() == {"one": 4}
+    assert TWIN not in site.standin.objects

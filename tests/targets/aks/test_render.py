@@ -377,3 +377,26 @@ def test_how_a_new_version_takes_over() -> None:
     assert rollout(canary) == Rollout(**shares, max_error_rate=0.01)
     assert rollout(canary, image=foreign, auth=Auth()) == Rollout(**shares)
     assert not any(each.rollout.staged for each in render(deployment({}, canary)) if each.id.kind != "Deployment")
+
+
+@pytest.mark.parametrize(
+    ("common", "aks", "message", "count"),
+    [
+        ({"replicas": 1}, {}, "`canary.steps` with 1 replica: 10 % are 50 % of the requests", 6),
+        ({"replicas": 2}, {"steps": [10, 40]}, "with 2 replicas: 10 % are 33 % of the requests, 40 % are 50 %", 6),
+        ({"replicas": 10}, {"steps": [10]}, "with 10 replicas: 10 % are 17 % of the requests", 12),
+        ({}, {}, "with 1 replica, the fewest of its autoscaler: 10 % are 50 % of the requests", 6),
+        ({"replicas": 1}, {"steps": [50]}, "", 0),
+        ({"replicas": 9}, {"steps": [10]}, "", 0),
+    ],
+)
+def test_a_share_that_so_few_replicas_cannot_give_is_said(common: Any, aks: Any, message: str, count: int) -> None:
+    """Pods are whole: with what comes about, and from which number of replicas on it is about what was asked for."""
+    canary = {"strategy": "canary", "canary": {"steps": [10, 50], **aks}}
+    warnings = one(render(deployment(common, canary)), "Deployment").warnings
+    assert [warning.code for warning in warnings] == (["canary-rounded"] if message else [])
+    assert all(message in warning.message and f": {count} replicas" in warning.hint for warning in warnings)
+    assert all(warning.position for warning in warnings)
+    if count:
+        assert not one(render(deployment({"replicas": count}, canary)), "Deployment").warnings
+    assert not one(render(deployment(common, {**canary, "strategy": "rolling"})), "Deployment").warnings
