@@ -170,7 +170,8 @@ class Writer:
     def _moved(self, change: Change, found: Json, expected: str) -> bool:
         """Whether something differs from what was looked at, beside what is none of ours.
 
-        A roll-out takes its time, and controllers write on a Deployment meanwhile: what is sent does not touch that.
+        What was staged has taken its time, and controllers write on a Deployment meanwhile: what is sent does not touch
+        that. Any other write comes soon after its look, and is held to all of it.
         """
         spec = spec_of(found, self._secrets)
         if version_of(found, spec) == expected:
