@@ -137,8 +137,14 @@ class Listeners:
                 )
             )
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Take no more connections from the public sockets. Those accepted stay."""
+        loop = asyncio.get_running_loop()
+        for sock in self._public:
+            loop.remove_reader(sock)
+        # asyncio makes what it has taken from the kernel a connection one turn later, and drops it if its server is
+        # closed by then: `Server._attach` takes none (CPython 3.11, asyncio/base_events.py).
+        await asyncio.sleep(0)
         for server in self._servers:
             server.close()
         for sock in self._public:

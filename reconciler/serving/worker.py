@@ -313,7 +313,7 @@ class Worker:
         """Stop taking connections, answer what came, and let the main thread go."""
         deadline = self._loop.time() + self._grace
         if hasattr(self, "_listeners"):
-            self._listeners.stop()
+            await self._listeners.stop()
         self._control.tell("draining")
         logger.info("draining", extra={"fields": {"connections": len(self._connections.connections)}})
         self._connections.draining = self._app.draining = True

@@ -17,12 +17,14 @@ from tests.serving.conftest import Serve, Server
 from tests.serving.ingestion import KEY, Ingestion, answering, switched_on
 
 SCRIPT = """
-import json, logging, sys
+import json, logging, sys, time
 logger = logging.getLogger("model")
 def init():
     print("weights loaded")
 def run(data):
     numbers = json.loads(data)["data"]
+    # A request that takes less than a millisecond is told as none.
+    time.sleep(0.005)
     print("scoring", len(numbers), end=" ")
     print("numbers\\nand done")
     logger.warning("%d outliers", 3)
